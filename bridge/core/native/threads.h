@@ -1,0 +1,14 @@
+// The one thread pool of the engine. Work is split in chunks that idle workers join; the caller always takes part.
+#pragma once
+#include <cstdint>
+
+namespace bridge {
+
+// fn(ctx, begin, end) for ranges that cover [0, n); begin is a multiple of grain. Blocks until all are done. When the pool is busy
+// with another caller's work, or in a child after fork, everything runs in the caller. fn must not throw.
+using RangeFn = void (*)(void* ctx, int64_t begin, int64_t end);
+void parallel_for(int64_t n, int64_t grain, RangeFn fn, void* ctx);
+int thread_count();            // including the caller; initially the processors this process may use
+void set_thread_count(int n);
+
+}  // namespace bridge
