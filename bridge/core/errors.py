@@ -1,0 +1,65 @@
+"""Exceptions of the engine and of the exchange, and the one function that builds their text.
+
+The C++ extension imports this module when it first has to raise, so it imports nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BridgeError",
+    "CopyRequired",
+    "DTypeError",
+    "GradientWarning",
+    "PluginError",
+    "UnknownTarget",
+    "message",
+]
+
+
+class BridgeError(Exception):
+    """Anything that bridge refuses to do. The text says what, what came, what is wanted and how to go on."""
+
+
+class CopyRequired(BridgeError, BufferError):
+    """Memory would have to be copied and the caller forbade it (``copy=False``)."""
+
+
+class DTypeError(BridgeError, TypeError):
+    """The dtype has no exact counterpart on the other side, or an op does not accept it."""
+
+
+class UnknownTarget(BridgeError, LookupError):
+    """No framework of that name is known, or its package is not installed."""
+
+
+class PluginError(BridgeError):
+    """A plugin broke its contract: it could not be loaded, or it answered with something it had not promised."""
+
+
+class GradientWarning(UserWarning):
+    """A traced value left the engine: gradients will not see what happens outside."""
+
+
+def message(
+    tag: str,
+    problem: str,
+    *,
+    got: str | None = None,
+    want: str | None = None,
+    fix: str | None = None,
+) -> str:
+    """Text of an error: the call in brackets, one sentence, then up to three labelled lines.
+
+    Args:
+        tag: the public call as the user wrote it, without brackets: ``bridge.to('torch')``.
+        problem: one sentence; a full stop is added where it is missing.
+        got, want: facts (dtype, shape, strides, keywords), never the repr of data. A line is left out when None.
+        fix: code where possible.
+    """
+    if not problem.endswith((".", "!", "?")):
+        problem += "."
+    lines = [f"[{tag}] {problem}"]
+    lines.extend(
+        f"  {label:<5} {text}" for label, text in (("got:", got), ("want:", want), ("fix:", fix)) if text is not None
+    )
+    return "\n".join(lines)
