@@ -1,0 +1,56 @@
+"""Counts the hand-overs by outcome, prints the counts when the run ends and writes them where asked."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+from interop.cases import can_abort, generate
+from interop.expected import Case
+
+OUTCOMES = pytest.StashKey[Counter[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[OUTCOMES] = Counter()
+
+
+@pytest.fixture
+def outcomes(request: pytest.FixtureRequest) -> Counter[str]:
+    """Outcome -> number of hand-overs so far."""
+    return request.config.stash[OUTCOMES]
+
+
+@cache
+def isolated_reports(framework: str, x64: bool) -> dict[Case, dict]:
+    from interop.worker import run_isolated
+
+    cases = [c for c in generate() if can_abort(c) and c.framework == framework and c.x64 == x64]
+    return run_isolated(cases, x64=x64)
+
+
+@pytest.fixture
+def hand_over():
+    """Function from a case to its report; what can kill the interpreter runs in another process."""
+    from interop.hand_over import run
+
+    def make(case: Case) -> dict:
+        return isolated_reports(case.framework, case.x64)[case] if can_abort(case) else run(case)
+
+    return make
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    counts = config.stash.get(OUTCOMES, Counter())
+    if not counts:
+        return
+    ordered = {name: counts.get(name, 0) for name in ("shared", "copied", "refused", "crashed")}
+    ordered |= {name: n for name, n in counts.items() if name not in ordered}
+    total = sum(counts.values())
+    terminalreporter.write_line(f"hand-overs: {total} ({', '.join(f'{n} {name}' for name, n in ordered.items())})")
+    destination = config.getoption("--interop-json", default=None)
+    if destination:
+        Path(destination).write_text(json.dumps({"total": total, **ordered}, indent=2) + "\n")
