@@ -5,7 +5,7 @@ Usage: python tools/check_imports.py [PACKAGE_DIRECTORY]
 Two rules, both read from the source with `ast` (nothing is imported):
 
 1. A module of bridge imports only from its own layer's package or from layers below it (LAYERS, top first). Imports
-   inside functions count too: a cycle that is hidden in a function is still a cycle. Only `if TYPE_CHECKING:` is exempt.
+   inside functions count too: a cycle hidden in a function is still a cycle. Only `if TYPE_CHECKING:` is exempt.
 2. At module level, only the standard library, bridge and its run-time dependencies (RUNTIME) are imported: what a user
    did not import, `import bridge` does not import.
 """
