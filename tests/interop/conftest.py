@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from interop.cases import can_abort, generate
 from interop.expected import Case
+from isolated import run_each
 
 OUTCOMES = pytest.StashKey[Counter[str]]()
 
@@ -26,10 +27,18 @@ def outcomes(request: pytest.FixtureRequest) -> Counter[str]:
 
 @cache
 def isolated_reports(framework: str, x64: bool) -> dict[Case, dict]:
-    from interop.worker import run_isolated
-
+    """Reports of the cases that can kill the interpreter: one process per framework."""
     cases = [c for c in generate() if can_abort(c) and c.framework == framework and c.x64 == x64]
-    return run_isolated(cases, x64=x64)
+    inputs = [case._asdict() for case in cases]
+    reports = run_each("interop.hand_over:run_described", inputs, environment={"JAX_ENABLE_X64": str(int(x64))})
+    return {case: understand(report) for case, report in zip(cases, reports, strict=True)}
+
+
+def understand(report: dict) -> dict:
+    for outcome in ("crashed", "raised"):
+        if outcome in report:
+            return {"outcome": outcome, "text": report[outcome]}
+    return report
 
 
 @pytest.fixture

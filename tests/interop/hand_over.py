@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import bridge
 import numpy as np
-from bridge.core import _native
 from interop.expected import Case
 from interop.facts import LAYOUTS, size, steps
 from interop.memory_of import ADAPTERS, Value, elements, filled_value, numpy_array, other_number, value_of_numpy
+
+import bridge
+from bridge.core import _native
 
 
 def bridge_value(array: Any) -> Value:
@@ -75,6 +76,11 @@ def check_layout(array: Any, name: str) -> None:
 def run(case: Case) -> dict[str, Any]:
     """See `report` for the keys."""
     return outward(case) if case.direction == "out" else inward(case)
+
+
+def run_described(case: dict[str, Any]) -> dict[str, Any]:
+    """The same for a case that came as JSON."""
+    return run(Case(**case))
 
 
 def refusal(error: Exception) -> dict[str, Any]:
