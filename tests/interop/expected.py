@@ -128,8 +128,8 @@ def outward(case: Case) -> Expected:
         obstacle = r"cop(y|ies)"
     if obstacle is None and wants_write and not writable and not target.read_only:
         obstacle = r"read-only|stride 0|broadcast|shares? the storage|frozen"
-    if obstacle is None and not wants_write and "freeze" not in grants:
-        obstacle = r"writ"
+    if obstacle is None and not writable and "freeze" not in grants:
+        obstacle = r"writ"  # whoever cannot write counts on bytes that stay
     if obstacle is None:
         return Expected("shared", writable=writable)
     return Expected("copied") if case.copy is None else refused("CopyRequired", obstacle)
