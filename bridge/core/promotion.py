@@ -5,8 +5,8 @@ least one that both operands lead to. `int*`, `float*` and `complex*` are the we
 below every sized dtype of their kind, so a scalar never widens an array of its own kind, and they stand for the
 default dtype of the kind when nothing else decides (`int32`, `float32`, `complex64`).
 
-`tools/make_promotion.py` writes the two tables that the engine uses (`native/promotion.inc`, `native/promotion_weak.inc`)
-and `tools/make_docs.py` the ones that people read (`docs/dtypes.md`).
+`tools/make_promotion.py` writes the tables that the engine uses (`native/promotion.inc` and `promotion_weak.inc`),
+`tools/make_docs.py` those that people read (`docs/dtypes.md`).
 
 Source: the lattice of JAX (JEP 9407), which MLX follows up to the missing complex128.
 """

@@ -1,0 +1,33 @@
+"""The op vocabulary, one module a family.
+
+Importing it declares every primitive and puts the methods on `bridge.array`.
+"""
+
+from bridge.core.ops import (
+    arithmetic,
+    bitwise,
+    compare,
+    contract,
+    create,
+    exponential,
+    index,
+    methods,
+    reduce,
+    shape,
+    trigonometric,
+)
+
+__all__ = [
+    "arithmetic",
+    "bitwise",
+    "compare",
+    "contract",
+    "create",
+    "exponential",
+    "index",
+    "reduce",
+    "shape",
+    "trigonometric",
+]
+
+methods.attach()

@@ -1,0 +1,235 @@
+"""Arithmetic: signs, sums, products, quotients, powers, rounding, and the parts of complex numbers."""
+
+from __future__ import annotations
+
+from bridge.core._native import array
+from bridge.core.dtypes import COMPLEX, INEXACT, NUMERIC, REAL, float32, float64
+from bridge.core.ops.compare import equal, greater, less, select
+from bridge.core.ops.declare import FLAT, elementwise
+from bridge.core.ops.types import Binary, Operand, Stream, Unary
+
+negative: Unary = elementwise(
+    "negative",
+    "The operand with its sign turned.",
+    accepts=NUMERIC,
+    derivative=lambda g, y, x: -g,
+    metal="-{0}",
+)
+
+sign: Unary = elementwise(
+    "sign",
+    "-1, 0 or 1; of a complex number x / |x|, and 0 at 0.",
+    derivative=lambda g, y, x: _turn(g, y, x),
+    adjoint=lambda g, y, x: _turn(g, y, x),
+    metal="bridge_sign({0})",
+)
+
+real: Unary = elementwise(
+    "real",
+    "Real part; of a real array its values.",
+    result="abs",
+    derivative=lambda g, y, x: real(g),
+    adjoint=lambda g, y, x: g.astype(x.dtype),
+    metal="bridge_real({0})",
+)
+
+imag: Unary = elementwise(
+    "imag",
+    "Imaginary part; of a real array zeros.",
+    result="abs",
+    derivative=lambda g, y, x: imag(g),
+    adjoint=lambda g, y, x: g * 1j if x.dtype in COMPLEX else g * 0,
+    metal="bridge_imag({0})",
+)
+
+conjugate: Unary = elementwise(
+    "conjugate",
+    "Complex conjugate; of a real array its values.",
+    derivative=lambda g, y, x: conjugate(g),
+    adjoint=lambda g, y, x: conjugate(g),
+    metal="bridge_conjugate({0})",
+)
+conj = conjugate
+
+abs: Unary = elementwise(
+    "abs",
+    "Absolute value; of a complex array a real one.",
+    result="abs",
+    derivative=lambda g, y, x: real(g * conjugate(sign(x))),
+    adjoint=lambda g, y, x: g * sign(x),
+    metal="bridge_abs({0})",
+)
+
+square: Unary = elementwise(
+    "square",
+    "The operand times itself.",
+    derivative=lambda g, y, x: 2 * g * x,
+    metal="{0} * {0}",
+    ulp=0.5,
+)
+
+reciprocal: Unary = elementwise(
+    "reciprocal",
+    "One over the operand; integers become float32.",
+    result="float",
+    derivative=lambda g, y, x: -g * y * y,
+    metal="1 / {0}",
+    ulp=0.5,
+    sample=(1e-3, 1e3),
+)
+
+floor: Unary = elementwise(
+    "floor", "Largest whole number not above.", accepts=REAL, derivative=FLAT, metal="floor({0})", sample=(-9, 9)
+)
+ceil: Unary = elementwise(
+    "ceil", "Smallest whole number not below.", accepts=REAL, derivative=FLAT, metal="ceil({0})", sample=(-9, 9)
+)
+trunc: Unary = elementwise(
+    "trunc", "Whole part, towards zero.", accepts=REAL, derivative=FLAT, metal="trunc({0})", sample=(-9, 9)
+)
+rint: Unary = elementwise(
+    "rint", "Nearest whole number, halves to even.", accepts=REAL, derivative=FLAT, metal="rint({0})", sample=(-9, 9)
+)
+
+add: Binary = elementwise(
+    "add",
+    "Sum. Of two bool arrays: or.",
+    arity=2,
+    derivative=(lambda g, y, a, b: g, lambda g, y, a, b: g),
+    metal="{0} + {1}",
+    ulp=0.5,
+)
+
+subtract: Binary = elementwise(
+    "subtract",
+    "Difference. Of two bool arrays: exclusive or.",
+    arity=2,
+    derivative=(lambda g, y, a, b: g, lambda g, y, a, b: -g),
+    metal="{0} - {1}",
+    ulp=0.5,
+)
+
+multiply: Binary = elementwise(
+    "multiply",
+    "Product. Of two bool arrays: and.",
+    arity=2,
+    derivative=(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
+    metal="{0} * {1}",
+    ulp=0.5,
+)
+
+divide: Binary = elementwise(
+    "divide",
+    "True quotient; integers and bool become float32.",
+    arity=2,
+    result="float",
+    derivative=(lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b),
+    metal="{0} / {1}",
+    ulp=0.5,
+    sample=((-4, 4), (1e-3, 1e3)),
+)
+
+floor_divide: Binary = elementwise(
+    "floor_divide",
+    "Quotient rounded down, towards negative infinity. An integer divided by 0 gives 0.",
+    arity=2,
+    accepts=REAL,
+    derivative=FLAT,
+    metal="bridge_floor_divide({0}, {1})",
+    sample=((-9, 9), (0.5, 4)),
+)
+
+remainder: Binary = elementwise(
+    "remainder",
+    "What `floor_divide` leaves, with the sign of the divisor. An integer modulo 0 gives 0.",
+    arity=2,
+    accepts=REAL,
+    derivative=(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor_divide(a, b)),
+    metal="bridge_remainder({0}, {1})",
+    sample=((-9, 9), (0.5, 4)),
+)
+
+power: Binary = elementwise(
+    "power",
+    "The first operand to the power of the second. An integer to a negative power is truncated: 0, 1 or -1.",
+    arity=2,
+    derivative=(lambda g, y, a, b: _by_base(g, a, b), lambda g, y, a, b: g * y * select(equal(a, 0), 1, a).log()),
+    metal="bridge_power({0}, {1})",
+    ulp=2,
+    sample=((1e-2, 1e2), (-4, 4)),
+)
+pow = power
+
+maximum: Binary = elementwise(
+    "maximum",
+    "The larger; NaN if either is. Complex numbers compare by real part, then by imaginary part.",
+    arity=2,
+    derivative=(lambda g, y, a, b: _won(g, greater(a, b), a, b), lambda g, y, a, b: _won(g, less(a, b), a, b)),
+    metal="bridge_maximum({0}, {1})",
+)
+
+minimum: Binary = elementwise(
+    "minimum",
+    "The smaller; NaN if either is. Complex numbers compare by real part, then by imaginary part.",
+    arity=2,
+    derivative=(lambda g, y, a, b: _won(g, less(a, b), a, b), lambda g, y, a, b: _won(g, greater(a, b), a, b)),
+    metal="bridge_minimum({0}, {1})",
+)
+
+
+def _turn(g: array, y: array, x: array) -> array:
+    """Change of x / |x|: the part of `g` across x. A real sign does not change."""
+    if x.dtype not in COMPLEX:
+        return g * 0
+    return (g - y * real(conjugate(y) * g)) / abs(x)
+
+
+def _by_base(g: array, a: array, b: array) -> array:
+    """d(a**b)/da, and 0 instead of 0 * inf where b is 0."""
+    constant = equal(b, 0)
+    return select(constant, 0, g * b * power(a, select(constant, 1, b - 1)))
+
+
+def _won(g: array, wins: array, a: array, b: array) -> array:
+    """`g` where the operand wins, half of it where the two are equal, 0 where it loses."""
+    return select(equal(a, b), 0.5 * g, select(wins, g, 0))
+
+
+def positive(a: array, /, *, stream: Stream = None) -> array:
+    """The operand itself."""
+    return a
+
+
+def divmod(a: Operand, b: Operand, stream: Stream = None) -> tuple[array, array]:
+    """Quotient rounded down and what it leaves: ``(a // b, a % b)``."""
+    return floor_divide(a, b, stream=stream), remainder(a, b, stream=stream)
+
+
+def round(a: array, /, decimals: int = 0, stream: Stream = None) -> array:
+    """Round to `decimals` decimal places, halves to even; negative `decimals` round to tens, hundreds and so on.
+
+    Returns:
+        Array of the same shape and dtype. Only negative `decimals` change integers.
+    """
+    if a.dtype in COMPLEX:
+        return round(real(a), decimals, stream) + 1j * round(imag(a), decimals, stream)
+    if a.dtype not in INEXACT:
+        if decimals >= 0:
+            return a
+        wide = float64 if a.dtype.size >= 4 else float32
+        return round(a.astype(wide), decimals, stream).astype(a.dtype)
+    if decimals == 0:
+        return rint(a, stream=stream)
+    scale = 10.0 ** (decimals if decimals > 0 else -decimals)
+    if decimals > 0:
+        return divide(rint(multiply(a, scale, stream=stream)), scale)
+    return multiply(rint(divide(a, scale, stream=stream)), scale)
+
+
+def clip(a: array, /, a_min: Operand | None = None, a_max: Operand | None = None, *, stream: Stream = None) -> array:
+    """Values of `a` moved into ``[a_min, a_max]``. None is no limit; array and limits broadcast with one another."""
+    if a_min is not None:
+        a = maximum(a, a_min, stream=stream)
+    if a_max is not None:
+        a = minimum(a, a_max, stream=stream)
+    return a

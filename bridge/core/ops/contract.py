@@ -1,0 +1,118 @@
+"""Contractions: matrix products and what is spelled with them."""
+
+# mypy: disable-error-code="empty-body"
+# A header declares a native callable: it has no body.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bridge.core._native import array
+from bridge.core.ops.arithmetic import add, conjugate, multiply
+from bridge.core.ops.declare import structured
+from bridge.core.ops.shape import expand_dims, flatten, moveaxis, reshape, squeeze, swapaxes, transpose, unbroadcast
+from bridge.core.ops.types import Operand, Stream
+
+
+@structured(
+    transpose=(lambda g, a, b: _to_left(g, a, b), lambda g, a, b: _to_right(g, a, b)),
+    batching=lambda size, batched, a, b: _batched(batched, a, b),
+)
+def matmul(a: array, b: array, /, *, stream: Stream = None) -> array:
+    """Matrix product over the last two axes; the others broadcast.
+
+    A vector counts as a row on the left and as a column on the right, and its axis is gone from the result.
+    float16 and bfloat16 products are summed in float32 and rounded once. Integers are multiplied exactly, modulo their
+    width.
+
+    Raises:
+        ValueError: an operand is 0-d, or the contracted extents differ.
+    """
+
+
+def _matrices(g: array, a: array, b: array) -> tuple[array, array, array]:
+    """The same product with both vectors spelled as matrices."""
+    if b.ndim == 1:
+        g, b = expand_dims(g, -1), expand_dims(b, -1)
+    if a.ndim == 1:
+        g, a = expand_dims(g, -2), expand_dims(a, 0)
+    return g, a, b
+
+
+def _to_left(g: array, a: array, b: array) -> array:
+    g, left, right = _matrices(g, a, b)
+    return reshape(unbroadcast(matmul(g, swapaxes(right, -1, -2)), left.shape), a.shape)
+
+
+def _to_right(g: array, a: array, b: array) -> array:
+    g, left, right = _matrices(g, a, b)
+    return reshape(unbroadcast(matmul(swapaxes(left, -1, -2), g), right.shape), b.shape)
+
+
+def _batched(batched: Sequence[bool], a: array, b: array) -> array:
+    """The product with the batch axis as the outermost of the broadcast axes."""
+    has_a, has_b = batched
+    row, column = a.ndim - has_a == 1, b.ndim - has_b == 1
+    a = expand_dims(a, -2) if row else a
+    b = expand_dims(b, -1) if column else b
+    depth = max(a.ndim - has_a, b.ndim - has_b)
+    a = reshape(a, (a.shape[0], *(1,) * (depth - a.ndim + 1), *a.shape[1:])) if has_a else a
+    b = reshape(b, (b.shape[0], *(1,) * (depth - b.ndim + 1), *b.shape[1:])) if has_b else b
+    product = matmul(a, b)
+    gone = [axis for axis, is_gone in ((-2, row), (-1, column)) if is_gone]
+    return squeeze(product, gone) if gone else product
+
+
+def addmm(c: Operand, a: array, b: array, /, alpha: float = 1.0, beta: float = 1.0, *, stream: Stream = None) -> array:
+    """``beta * c + alpha * (a @ b)``; `c` broadcasts to the product."""
+    product = matmul(a, b, stream=stream)
+    if alpha != 1:
+        product = multiply(product, alpha)
+    return add(multiply(c, beta) if beta != 1 else c, product, stream=stream)
+
+
+def outer(a: array, b: array, /, *, stream: Stream = None) -> array:
+    """Products of every element of `a` with every element of `b`, both flattened: shape (a.size, b.size)."""
+    return multiply(reshape(a, (-1, 1)) if a.size else reshape(a, (0, 1)), flatten(b), stream=stream)
+
+
+def inner(a: array, b: array, /, *, stream: Stream = None) -> array:
+    """Sums of products over the last axis of both: shape ``a.shape[:-1] + b.shape[:-1]``."""
+    if a.ndim == 0 or b.ndim == 0:
+        return multiply(a, b, stream=stream)
+    return tensordot(a, b, ([-1], [-1]), stream=stream)
+
+
+def vecdot(a: array, b: array, /, *, axis: int = -1, stream: Stream = None) -> array:
+    """Dot product along one axis, the first operand conjugated; the other axes broadcast."""
+    a, b = moveaxis(a, axis, -1), moveaxis(b, axis, -1)
+    return multiply(conjugate(a), b, stream=stream).sum(-1)
+
+
+def tensordot(a: array, b: array, /, axes: int | Sequence[int | Sequence[int]] = 2, *, stream: Stream = None) -> array:
+    """Sum of products over pairs of axes.
+
+    Args:
+        axes: a number n: the last n axes of `a` with the first n of `b`; or the axes of `a` and those of `b`.
+
+    Raises:
+        ValueError: the axes do not pair up, or two paired extents differ.
+    """
+    if isinstance(axes, int):
+        pairs_a, pairs_b = list(range(a.ndim - axes, a.ndim)), list(range(axes))
+    else:
+        pairs_a, pairs_b = ([one] if isinstance(one, int) else list(one) for one in axes)
+        pairs_a, pairs_b = [k % a.ndim for k in pairs_a], [k % b.ndim for k in pairs_b]
+    extents_a, extents_b = [a.shape[k] for k in pairs_a], [b.shape[k] for k in pairs_b]
+    if extents_a != extents_b:
+        raise ValueError(
+            f"[bridge.tensordot] the contracted extents differ: {extents_a} of the first, {extents_b} of the second."
+        )
+    free_a = [k for k in range(a.ndim) if k not in pairs_a]
+    free_b = [k for k in range(b.ndim) if k not in pairs_b]
+    rows, columns = [a.shape[k] for k in free_a], [b.shape[k] for k in free_b]
+    common = math.prod(extents_a)
+    left = reshape(transpose(a, free_a + pairs_a), (math.prod(rows), common))
+    right = reshape(transpose(b, pairs_b + free_b), (common, math.prod(columns)))
+    return reshape(matmul(left, right, stream=stream), (*rows, *columns))

@@ -1,0 +1,124 @@
+"""New arrays: constants, ranges, identities and triangles. All are lazy: a constant is one element until it is read."""
+
+# mypy: disable-error-code="empty-body"
+# A header declares a native callable: it has no body.
+
+from __future__ import annotations
+
+from typing import overload
+
+from bridge.core._native import Dtype, array
+from bridge.core.dtypes import float32, float64
+from bridge.core.ops.compare import equal, greater_equal, where
+from bridge.core.ops.declare import structured
+from bridge.core.ops.shape import expand_dims
+from bridge.core.ops.types import Operand, Scalar, Shape, Stream
+
+
+@overload
+def arange(stop: int | float, /, *, dtype: Dtype | None = None, stream: Stream = None) -> array: ...
+@overload
+def arange(
+    start: int | float,
+    stop: int | float | None = None,
+    step: int | float | None = None,
+    dtype: Dtype | None = None,
+    *,
+    stream: Stream = None,
+) -> array: ...
+@structured()
+def arange(
+    start: int | float,
+    stop: int | float | None = None,
+    step: int | float | None = None,
+    dtype: Dtype | None = None,
+    *,
+    stream: Stream = None,
+) -> array:
+    """Numbers from `start` (included) to `stop` (excluded) in steps; with one number, from 0 to it.
+
+    Returns:
+        1-d array of ceil((stop - start) / step) elements: int32 for int arguments, float32 if one is a float.
+    """
+
+
+@structured(of="broadcast_to")
+def full(shape: Shape, vals: Operand, dtype: Dtype | None = None, *, stream: Stream = None) -> array:
+    """Array of `shape` filled with `vals`, which broadcast to it. dtype None keeps that of `vals`."""
+
+
+def zeros(shape: Shape, dtype: Dtype | None = float32, *, stream: Stream = None) -> array:
+    """Array of zeros; dtype None is float32."""
+    return full(shape, 0, dtype or float32, stream=stream)
+
+
+def ones(shape: Shape, dtype: Dtype | None = float32, *, stream: Stream = None) -> array:
+    """Array of ones; dtype None is float32."""
+    return full(shape, 1, dtype or float32, stream=stream)
+
+
+def full_like(a: array, vals: Operand, dtype: Dtype | None = None, *, stream: Stream = None) -> array:
+    """Array of a's shape filled with `vals`; dtype None is a's."""
+    return full(a.shape, vals, dtype or a.dtype, stream=stream)
+
+
+def zeros_like(a: array, /, dtype: Dtype | None = None, *, stream: Stream = None) -> array:
+    """Zeros of a's shape; dtype None is a's."""
+    return full(a.shape, 0, dtype or a.dtype, stream=stream)
+
+
+def ones_like(a: array, /, dtype: Dtype | None = None, *, stream: Stream = None) -> array:
+    """Ones of a's shape; dtype None is a's."""
+    return full(a.shape, 1, dtype or a.dtype, stream=stream)
+
+
+def eye(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = float32, *, stream: Stream = None) -> array:
+    """(n, m) matrix with ones on the k-th diagonal and zeros elsewhere; m None is n."""
+    rows, columns = expand_dims(arange(k, n + k), 1), arange(n if m is None else m)
+    return equal(rows, columns, stream=stream).astype(dtype or float32)
+
+
+def identity(n: int, dtype: Dtype | None = float32, *, stream: Stream = None) -> array:
+    """(n, n) identity matrix."""
+    return eye(n, dtype=dtype, stream=stream)
+
+
+def tri(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = None, *, stream: Stream = None) -> array:
+    """(n, m) matrix with ones at and below the k-th diagonal and zeros above; dtype None is float32."""
+    rows, columns = expand_dims(arange(k, n + k), 1), arange(n if m is None else m)
+    return greater_equal(rows, columns, stream=stream).astype(dtype or float32)
+
+
+def tril(x: array, k: int = 0, *, stream: Stream = None) -> array:
+    """The last two axes at and below their k-th diagonal; zeros above."""
+    rows, columns = expand_dims(arange(k, x.shape[-2] + k), 1), arange(x.shape[-1])
+    return where(greater_equal(rows, columns), x, 0, stream=stream)
+
+
+def triu(x: array, k: int = 0, *, stream: Stream = None) -> array:
+    """The last two axes at and above their k-th diagonal; zeros below."""
+    rows, columns = expand_dims(arange(k, x.shape[-2] + k), 1), arange(x.shape[-1])
+    return where(greater_equal(columns, rows), x, 0, stream=stream)
+
+
+def linspace(
+    start: Scalar,
+    stop: Scalar,
+    num: int | None = 50,
+    endpoint: bool = True,
+    dtype: Dtype | None = float32,
+    stream: Stream = None,
+) -> array:
+    """`num` numbers at equal distances from `start` to `stop`, which is the last one if `endpoint`, else left out.
+
+    Raises:
+        ValueError: `num` is negative.
+    """
+    count = 50 if num is None else num
+    if count < 0:
+        raise ValueError(f"[bridge.linspace] the number of samples must not be negative; got {count}.")
+    target = dtype or float32
+    exact = float32 if target.size <= 4 else float64
+    parts = max(count - 1 if endpoint else count, 1)
+    at = arange(count, dtype=exact, stream=stream) / parts
+    return (start * (1 - at) + stop * at).astype(target)

@@ -1,0 +1,224 @@
+"""Declaring primitives: one statement says everything that Python knows of an op.
+
+    tanh: Unary = elementwise(
+        "tanh",
+        "Hyperbolic tangent.",
+        accepts=FLOATING | COMPLEX,
+        derivative=lambda g, y, x: g * (1 - y * y),
+        metal="precise::tanh({0})",
+        ulp=2,
+        sample=(-8, 8),
+    )
+
+The statement gives back the native callable that users call: no Python frame runs per op. Its stage or kernel is one
+function in C++ of the same name; declaring a name that C++ does not know raises at import. Everything else (tables in
+docs/, the stub, the test matrix, transforms) is derived by iterating PRIMITIVES.
+
+What the rules mean:
+
+derivative
+    `(g, y, *operands) -> array`: the change of the result for a change `g` of one operand; `y` is the result. It is
+    linear in `g` and written with arrays, so it can be differentiated again. One rule per operand (a lone rule for a
+    lone operand); None for an operand that has no derivative, such as a condition. An elementwise rule is its own
+    transpose: for the backward pass the walk conjugates `g`, calls the same rule and conjugates the result.
+    A reduction's rule is `(g, y, x, axes)`: it sees `y`, and backwards `g`, with the reduced axes kept as size 1.
+    Forwards the walk sums its result over `axes`; backwards the walk broadcasts its result to the shape of `x`.
+adjoint
+    `(g, y, *operands) -> array`: the backward pass of an elementwise op whose `derivative` is only real-linear (abs,
+    conjugate, real, imag of complex numbers), where conjugating around it is not enough. The convention is MLX's: the
+    gradient points where a real loss grows.
+transpose
+    `(g, *operands, **parameters) -> array`: views and structured ops are linear in each array operand. Forwards they
+    are applied to the change itself, backwards this rule is. One rule per operand; for an op of any number of
+    operands (concatenate) one rule that gives a list.
+batching
+    `(size, batched, *operands, **parameters) -> array`: `batched[i]` says whether operand i carries a batch axis,
+    which is then its axis 0, of extent `size`; the result carries it at axis 0. Elementwise ops and reductions need
+    no rule: the kind supplies it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, cast
+
+from bridge.core._native import Dtype, declare
+from bridge.core.dtypes import ALL, mask
+
+Kind: TypeAlias = Literal["elementwise", "reduction", "index_reduction", "view", "structured"]
+# How the dtype of the result follows from the promoted dtype of the operands: C++ knows these rules and no others.
+Result: TypeAlias = Literal["same", "float", "bool", "logical", "abs", "select", "sum", "index"]
+Rule: TypeAlias = Callable[..., Any]
+Rules: TypeAlias = Rule | Sequence[Rule | None]
+Interval: TypeAlias = tuple[float, float]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FLAT: Literal["flat"] = "flat"  # derivative of what is constant between its jumps (floor, comparisons): zero
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """All that is known of one primitive: the native callable `call`, and its description."""
+
+    name: str
+    kind: Kind
+    signature: str  # parameters as a user writes them
+    doc: str
+    call: Callable[..., Any]
+    accepts: frozenset[Dtype]  # dtypes of the operands, after promotion
+    result: Result = "same"
+    derivative: tuple[Rule | None, ...] | Literal["flat"] | None = None
+    adjoint: Rule | None = None
+    transpose: tuple[Rule | None, ...] | None = None
+    batching: Rule | None = None
+    of: str | None = None  # the primitive whose nodes this one makes; its rules apply
+    metal: str | None = None  # MSL expression over {0} {1} {2}; {T} is the operands' type there, {R} the result's
+    ulp: float | None = None  # largest error in float32 over `sample`, in units of the last place; None: exact
+    sample: tuple[Interval, ...] = ()  # per operand, where tests draw real values
+
+
+PRIMITIVES: dict[str, Declaration] = {}
+
+_OPERANDS = {1: "a", 2: "a, b", 3: "a, b, c"}
+_REDUCTION = "(a, /, axis=None, keepdims=False, *, stream=None)"
+
+
+def elementwise(
+    name: str,
+    doc: str,
+    *,
+    arity: int = 1,
+    accepts: frozenset[Dtype] = ALL,
+    result: Result = "same",
+    derivative: Rules | Literal["flat"] | None = None,
+    adjoint: Rule | None = None,
+    metal: str | None = None,
+    ulp: float | None = None,
+    sample: Interval | Sequence[Interval] = (-4, 4),
+) -> Callable[..., Any]:
+    """Declare an op that works element by element over operands that broadcast. Its C++ side is a row of stages.def."""
+    return _register(
+        Declaration(
+            name=name,
+            kind="elementwise",
+            signature=f"({_OPERANDS[arity]}, /, *, stream=None)",
+            doc=doc,
+            call=declare(name, "elementwise", arity=arity, accepts=mask(accepts), result=result),
+            accepts=accepts,
+            result=result,
+            derivative=_flat_or_rules(derivative),
+            adjoint=adjoint,
+            metal=metal,
+            ulp=ulp,
+            sample=_intervals(sample, arity),
+        )
+    )
+
+
+def reduction(
+    name: str,
+    doc: str,
+    *,
+    accepts: frozenset[Dtype] = ALL,
+    result: Result = "same",
+    derivative: Rule | Literal["flat"] | None = None,
+    ulp: float | None = None,
+    sample: Interval = (-4, 4),
+    index: bool = False,
+) -> Callable[..., Any]:
+    """Declare a reduction over axes; `index`: it answers with a position and takes one axis at most."""
+    kind: Kind = "index_reduction" if index else "reduction"
+    return _register(
+        Declaration(
+            name=name,
+            kind=kind,
+            signature=_REDUCTION,
+            doc=doc,
+            call=declare(name, kind, accepts=mask(accepts), result=result),
+            accepts=accepts,
+            result=result,
+            derivative=_flat_or_rules(derivative),
+            ulp=ulp,
+            sample=(sample,),
+        )
+    )
+
+
+def view(
+    *, transpose: Rules | None = None, batching: Rule | None = None, of: str | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Declare an op that only rearranges: it shares the bytes of its operand wherever strides can express the result.
+
+    Decorates a header: name, parameters, types and docstring of the native callable that takes its place. `of` names
+    the primitive in whose nodes this one is expressed, and then no rules are needed.
+    """
+    return _header("view", ALL, "same", transpose, batching, of)
+
+
+def structured(
+    *,
+    accepts: frozenset[Dtype] = ALL,
+    result: Result = "same",
+    transpose: Rules | None = None,
+    batching: Rule | None = None,
+    of: str | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Declare an op with a kernel of its own. Decorates a header, as `view` does."""
+    return _header("structured", accepts, result, transpose, batching, of)
+
+
+def _header(
+    kind: Kind,
+    accepts: frozenset[Dtype],
+    result: Result,
+    transpose: Rules | None,
+    batching: Rule | None,
+    of: str | None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def decorate(header: Callable[P, R]) -> Callable[P, R]:
+        parameters = inspect.signature(header).parameters.values()
+        plain = inspect.Signature([parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters])
+        declaration = Declaration(
+            name=header.__name__,
+            kind=kind,
+            signature=str(plain),
+            doc=inspect.cleandoc(header.__doc__ or ""),
+            call=declare(header.__name__, kind, accepts=mask(accepts), result=result),
+            accepts=accepts,
+            result=result,
+            transpose=_rules(transpose),
+            batching=batching,
+            of=of,
+        )
+        return cast("Callable[P, R]", _register(declaration))
+
+    return decorate
+
+
+def _register(declaration: Declaration) -> Callable[..., Any]:
+    if declaration.name in PRIMITIVES:
+        raise ValueError(f"the primitive {declaration.name} is declared twice")
+    PRIMITIVES[declaration.name] = declaration
+    call = declaration.call
+    call.__doc__ = f"{declaration.name}{declaration.signature} -> array\n\n{declaration.doc}"
+    return call
+
+
+def _rules(rules: Rules | None) -> tuple[Rule | None, ...] | None:
+    if rules is None:
+        return None
+    return (rules,) if callable(rules) else tuple(rules)
+
+
+def _flat_or_rules(rules: Rules | Literal["flat"] | None) -> tuple[Rule | None, ...] | Literal["flat"] | None:
+    return "flat" if rules == "flat" else _rules(cast("Rules | None", rules))
+
+
+def _intervals(sample: Interval | Sequence[Interval], arity: int) -> tuple[Interval, ...]:
+    if isinstance(sample[0], tuple):
+        return tuple(cast("Sequence[Interval]", sample))
+    return (cast("Interval", sample),) * arity

@@ -1,0 +1,54 @@
+"""Casts and basic indexing as primitives: what `a.astype(dtype)`, `a[key]` and `a[key] = value` put in the graph.
+
+Starts, steps and counts have one entry an axis; starts are counted from 0 and steps may be negative.
+"""
+
+# mypy: disable-error-code="empty-body"
+# A header declares a native callable: it has no body.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bridge.core._native import Dtype, array
+from bridge.core.ops.create import zeros_like
+from bridge.core.ops.declare import structured, view
+from bridge.core.ops.shape import with_batch
+from bridge.core.ops.types import Stream
+
+
+@structured(
+    transpose=lambda g, a, dtype: cast(g, a.dtype),
+    batching=lambda size, batched, a, dtype: cast(a, dtype),
+)
+def cast(a: array, dtype: Dtype, /, *, stream: Stream = None) -> array:
+    """The values in another dtype; a itself if it has that dtype.
+
+    Real to integer drops the fraction and saturates; NaN becomes 0. Complex to real drops the imaginary part.
+    """
+
+
+astype = cast
+
+
+@view(
+    transpose=lambda g, a, start, step, count: slice_update(zeros_like(a, g.dtype), g, start, step),
+    batching=lambda size, batched, a, start, step, count: slice(a, (0, *start), (1, *step), (size, *count)),
+)
+def slice(
+    a: array, /, start: Sequence[int], step: Sequence[int], count: Sequence[int], *, stream: Stream = None
+) -> array:
+    """`count` elements of every axis, from `start` in steps of `step`."""
+
+
+@structured(
+    transpose=(
+        lambda g, a, b, start, step: slice_update(g, zeros_like(b, g.dtype), start, step),
+        lambda g, a, b, start, step: slice(g, start, step, b.shape),
+    ),
+    batching=lambda size, batched, a, b, start, step: slice_update(
+        with_batch(size, batched[0], a), with_batch(size, batched[1], b), (0, *start), (1, *step)
+    ),
+)
+def slice_update(a: array, b: array, /, start: Sequence[int], step: Sequence[int], *, stream: Stream = None) -> array:
+    """`a` with the elements that ``slice(a, start, step, b.shape)`` names replaced by `b`."""

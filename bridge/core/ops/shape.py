@@ -1,0 +1,253 @@
+"""Shape and order: views that share the bytes of their operand, joins, splits and repetition.
+
+A view costs no copy: the result has other strides over the same bytes. `reshape` copies where the elements do not lie
+on strides. The exception is an array that another framework can write to: its views are copies, so that an update of
+one never shows in the other.
+"""
+
+# mypy: disable-error-code="empty-body"
+# A header declares a native callable: it has no body.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+from bridge.core._native import array
+from bridge.core.ops.compare import as_array
+from bridge.core.ops.declare import structured, view
+from bridge.core.ops.types import Axis, Operand, Shape, Stream
+
+
+@view(
+    transpose=lambda g, a, shape: reshape(g, a.shape),
+    batching=lambda size, batched, a, shape: reshape(a, (size, *shape)),
+)
+def reshape(a: array, /, shape: Sequence[int], *, stream: Stream = None) -> array:
+    """Same elements in row-major order, another shape of the same size. One extent may be -1: it is inferred."""
+
+
+@view(
+    transpose=lambda g, a, axes=None: transpose(g, _inverse(axes, a.ndim)),
+    batching=lambda size, batched, a, axes=None: transpose(a, _behind(axes, a.ndim)),
+)
+def transpose(a: array, /, axes: Sequence[int] | None = None, *, stream: Stream = None) -> array:
+    """Axes in another order; None turns the order round."""
+
+
+@view(
+    transpose=lambda g, a, shape: unbroadcast(g, a.shape),
+    batching=lambda size, batched, a, shape: broadcast_to(
+        reshape(a, (size, *(1,) * (len(shape) - a.ndim + 1), *a.shape[1:])), (size, *shape)
+    ),
+)
+def broadcast_to(a: Operand, /, shape: Shape, *, stream: Stream = None) -> array:
+    """Repeated along new and size-1 axes, without a copy: the strides there are 0."""
+
+
+@view(of="reshape")
+def flatten(a: array, /, start_axis: int = 0, end_axis: int = -1, *, stream: Stream = None) -> array:
+    """Axes from `start_axis` to `end_axis`, both included, joined into one. A 0-d array gets one axis."""
+
+
+@view(of="reshape")
+def expand_dims(a: array, /, axis: int | Sequence[int], *, stream: Stream = None) -> array:
+    """New axes of size 1 at the given places of the result."""
+
+
+@view(of="reshape")
+def squeeze(a: array, /, axis: Axis = None, *, stream: Stream = None) -> array:
+    """Without the given axes, which have size 1; None: without all such axes."""
+
+
+@view(of="transpose")
+def swapaxes(a: array, /, axis1: int, axis2: int, *, stream: Stream = None) -> array:
+    """Two axes exchanged."""
+
+
+@view(of="transpose")
+def moveaxis(a: array, /, source: int, destination: int, *, stream: Stream = None) -> array:
+    """One axis at another place, the others in order."""
+
+
+@structured(
+    transpose=lambda g, *arrays, axis=0: split(g, list(accumulate(a.shape[axis] for a in arrays))[:-1], axis),
+    batching=lambda size, batched, *arrays, axis=0: concatenate(
+        [with_batch(size, has, a) for has, a in zip(batched, arrays, strict=True)], axis + 1 if axis >= 0 else axis
+    ),
+)
+def concatenate(arrays: Sequence[array], axis: int | None = 0, *, stream: Stream = None) -> array:
+    """Arrays joined along an axis that exists; None joins them flattened. Dtypes are promoted."""
+
+
+@view(of="concatenate")
+def stack(arrays: Sequence[array], axis: int | None = 0, *, stream: Stream = None) -> array:
+    """Arrays of one shape joined along a new axis."""
+
+
+concat = concatenate
+permute_dims = transpose
+
+
+def matrix_transpose(a: array, /, *, stream: Stream = None) -> array:
+    """The last two axes exchanged."""
+    return swapaxes(a, -1, -2, stream=stream)
+
+
+def unflatten(a: array, /, axis: int, shape: Sequence[int], *, stream: Stream = None) -> array:
+    """One axis split into several of the given extents; one of them may be -1."""
+    at = axis if axis >= 0 else axis + a.ndim
+    return reshape(a, (*a.shape[:at], *shape, *a.shape[at + 1 :]), stream=stream)
+
+
+def split(
+    a: array, /, indices_or_sections: int | Sequence[int], axis: int = 0, *, stream: Stream = None
+) -> list[array]:
+    """Consecutive parts along an axis, all of them views.
+
+    Args:
+        indices_or_sections: a number of equal parts, or the places where a part ends and the next begins. Places count
+            from the end if negative, and end with the array, as in a slice.
+
+    Raises:
+        ValueError: the axis does not divide into so many equal parts.
+    """
+    extent = a.shape[axis]
+    if isinstance(indices_or_sections, int):
+        parts = indices_or_sections
+        if parts <= 0 or extent % parts:
+            raise ValueError(f"[bridge.split] axis {axis} of extent {extent} does not divide into {parts} equal parts.")
+        bounds = [extent // parts * k for k in range(1, parts)]
+    else:
+        bounds = list(indices_or_sections)
+    before = (slice(None),) * (axis if axis >= 0 else axis + a.ndim)
+    starts, stops = [0, *bounds], [*bounds, extent]
+    return [a[(*before, slice(start, stop))] for start, stop in zip(starts, stops, strict=True)]
+
+
+def unstack(x: array, /, *, axis: int = 0, stream: Stream = None) -> tuple[array, ...]:
+    """The slices along an axis, without that axis."""
+    before = (slice(None),) * (axis if axis >= 0 else axis + x.ndim)
+    return tuple(x[(*before, k)] for k in range(x.shape[axis]))
+
+
+def flip(a: array, /, axis: Axis = None, *, stream: Stream = None) -> array:
+    """The order of elements turned round along the given axes, or along all; a view."""
+    turned = normalize_axes(a, axis)
+    return a[tuple(slice(None, None, -1) if k in turned else slice(None) for k in range(a.ndim))]
+
+
+def roll(a: array, shift: int | Sequence[int], axis: Axis = None, /, *, stream: Stream = None) -> array:
+    """Elements moved along axes, those pushed out coming in at the other end. No axis: in the flattened array."""
+    if axis is None:
+        total = shift if isinstance(shift, int) else sum(shift)
+        return reshape(roll(flatten(a), total, 0), a.shape, stream=stream)
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
+    for at, by in zip(axes, shifts, strict=True):
+        if a.shape[at] > 0:
+            cut = -by % a.shape[at]
+            first, second = split(a, [cut], at)
+            a = concatenate([second, first], at, stream=stream)
+    return a
+
+
+def repeat(array: array, repeats: int, axis: int | None = None, *, stream: Stream = None) -> array:
+    """Every element `repeats` times, next to each other, along an axis or in the flattened array."""
+    a = flatten(array) if axis is None else array
+    at = 0 if axis is None else axis if axis >= 0 else axis + a.ndim
+    spread = expand_dims(a, at + 1, stream=stream)
+    spread = broadcast_to(spread, (*a.shape[: at + 1], repeats, *a.shape[at + 1 :]), stream=stream)
+    return flatten(spread, at, at + 1, stream=stream)
+
+
+def tile(a: array, reps: int | Sequence[int], /, *, stream: Stream = None) -> array:
+    """The whole array repeated along every axis: `reps` counts from the last axis and may add axes."""
+    counts = [reps] if isinstance(reps, int) else list(reps)
+    ndim = len(counts) if len(counts) > a.ndim else a.ndim
+    shape = (1,) * (ndim - a.ndim) + a.shape
+    counts = [1] * (ndim - len(counts)) + counts
+    spread = reshape(a, [extent for pair in shape for extent in (1, pair)], stream=stream)
+    full = [extent for pair in zip(counts, shape, strict=True) for extent in pair]
+    result = [count * extent for count, extent in zip(counts, shape, strict=True)]
+    return reshape(broadcast_to(spread, full, stream=stream), result, stream=stream)
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """Shape that arrays of these shapes broadcast to.
+
+    Raises:
+        ValueError: two extents of one axis differ and neither is 1.
+    """
+    result: list[int] = []
+    for shape in shapes:
+        result = [1] * (len(shape) - len(result)) + result
+        for k in range(1, len(shape) + 1):
+            if result[-k] == 1:
+                result[-k] = shape[-k]
+            elif shape[-k] not in (1, result[-k]):
+                listed = ", ".join(str(tuple(one)) for one in shapes)
+                raise ValueError(f"[bridge.broadcast_shapes] the shapes {listed} cannot be broadcast together.")
+    return tuple(result)
+
+
+def broadcast_arrays(*arrays: array, stream: Stream = None) -> tuple[array, ...]:
+    """All arrays broadcast to their common shape, as views."""
+    shape = broadcast_shapes(*(a.shape for a in arrays))
+    return tuple(broadcast_to(a, shape, stream=stream) for a in arrays)
+
+
+def atleast_1d(*arys: Operand, stream: Stream = None) -> Any:
+    """Arrays with at least one axis: one array, or a list of them for several arguments."""
+    return _each(arys, lambda a: reshape(a, (1,), stream=stream) if a.ndim == 0 else a)
+
+
+def atleast_2d(*arys: Operand, stream: Stream = None) -> Any:
+    """Arrays with at least two axes, new ones in front: one array, or a list of them for several arguments."""
+    return _each(arys, lambda a: reshape(a, (1,) * (2 - a.ndim) + a.shape, stream=stream) if a.ndim < 2 else a)
+
+
+def atleast_3d(*arys: Operand, stream: Stream = None) -> Any:
+    """Arrays with at least three axes: (n,) becomes (1, n, 1) and (m, n) becomes (m, n, 1)."""
+    shapes = {0: (1, 1, 1), 1: (1, -1, 1)}
+    return _each(arys, lambda a: reshape(a, shapes.get(a.ndim, (*a.shape, 1)), stream=stream) if a.ndim < 3 else a)
+
+
+def normalize_axes(a: array, axis: Axis) -> tuple[int, ...]:
+    """Axes as a tuple of numbers from 0, all of them for None. Raises IndexError if one is out of bounds."""
+    if axis is None:
+        return tuple(range(a.ndim))
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    for one in axes:
+        if not -a.ndim <= one < a.ndim:
+            raise IndexError(f"[bridge] axis {one} is out of bounds for an array of {a.ndim} dimensions.")
+    return tuple(one % a.ndim for one in axes)
+
+
+def unbroadcast(g: array, shape: tuple[int, ...]) -> array:
+    """`g` summed over the axes along which an array of `shape` was broadcast to g's shape."""
+    lead = g.ndim - len(shape)
+    axes = [*range(lead), *(lead + k for k, extent in enumerate(shape) if extent == 1 and g.shape[lead + k] != 1)]
+    return reshape(g.sum(axes), shape) if axes else g
+
+
+def _each(arys: tuple[Operand, ...], change: Any) -> Any:
+    changed = [change(as_array(a)) for a in arys]
+    return changed[0] if len(changed) == 1 else changed
+
+
+def _inverse(axes: Sequence[int] | None, ndim: int) -> list[int] | None:
+    """The order of axes that undoes `axes`."""
+    return None if axes is None else sorted(range(ndim), key=lambda k: axes[k] % ndim)
+
+
+def _behind(axes: Sequence[int] | None, ndim: int) -> list[int]:
+    """`axes` of an array without its first axis, as axes of the array of `ndim` axes; the first stays."""
+    inner = range(ndim - 2, -1, -1) if axes is None else axes
+    return [0, *(axis % (ndim - 1) + 1 for axis in inner)]
+
+
+def with_batch(size: int, has: bool, a: array) -> array:
+    """The operand with a batch axis in front, repeated if it has none."""
+    return a if has else broadcast_to(a, (size, *a.shape))

@@ -1,0 +1,46 @@
+"""What ops take and give, in types: the signature that each kind of primitive has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
+
+from bridge.core._native import array
+
+Scalar: TypeAlias = bool | int | float | complex
+Operand: TypeAlias = array | Scalar
+Axis: TypeAlias = int | Sequence[int] | None
+Shape: TypeAlias = int | Sequence[int]
+Stream: TypeAlias = Any  # None, a device or a stream
+
+
+class Unary(Protocol):
+    """Elementwise primitive of one operand."""
+
+    def __call__(self, a: Operand, /, *, stream: Stream = None) -> array: ...
+
+
+class Binary(Protocol):
+    """Elementwise primitive of two operands that broadcast with each other."""
+
+    def __call__(self, a: Operand, b: Operand, /, *, stream: Stream = None) -> array: ...
+
+
+class Ternary(Protocol):
+    """Elementwise primitive of three operands that broadcast with each other."""
+
+    def __call__(self, a: Operand, b: Operand, c: Operand, /, *, stream: Stream = None) -> array: ...
+
+
+class Reduction(Protocol):
+    """Reduction over one axis, several axes or all of them."""
+
+    def __call__(self, a: array, /, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array: ...
+
+
+class IndexReduction(Protocol):
+    """Reduction that answers with a position: along one axis, or in the flattened array."""
+
+    def __call__(
+        self, a: array, /, axis: int | None = None, keepdims: bool = False, *, stream: Stream = None
+    ) -> array: ...
