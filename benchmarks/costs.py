@@ -1,0 +1,110 @@
+"""What a call costs: 16 elements, so that nothing but overhead is measured.
+
+    python -m benchmarks.costs [--rounds N] [--json FILE] [--check]
+
+Peers run in the same process and the same rounds. mlx is the library whose documented way into each framework bridge
+is held against.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import numpy as np
+
+import bridge
+from benchmarks.harness import Row, finish, medians, parser
+
+# Nine ops. The same text runs for NumPy and for bridge.
+CHAIN = "((((x * 2 + 1) * x - 3) * y + x) / 4 - y) * 0.5"
+
+# claim, our statement, peer, the peer's statement, target, what the peer's statement needs
+CLAIMS = (
+    ("9 ops built and evaluated", f"evaluate({CHAIN})", "numpy", CHAIN.replace("x", "nx").replace("y", "ny"), 0.3, ()),
+    ("np.asarray(a)", "asarray(a)", "np.asarray(mlx array)", "asarray(m)", 0.7, ("mlx.core",)),
+    (
+        'bridge.to("torch", a)',
+        'to("torch", a)',
+        "torch.from_dlpack(mlx array)",
+        "torch.from_dlpack(m)",
+        0.45,
+        ("torch", "mlx.core"),
+    ),
+    (
+        'bridge.to("jax", a)',
+        'to("jax", a)',
+        "jax.dlpack.from_dlpack(mlx array)",
+        "jax.dlpack.from_dlpack(m)",
+        0.3,
+        ("jax", "mlx.core"),
+    ),
+    (
+        'bridge.to("tensorflow", a)',
+        'to("tensorflow", a)',
+        "tf from_dlpack(mlx capsule)",
+        "tf.experimental.dlpack.from_dlpack(m.__dlpack__())",
+        1.0,
+        ("tensorflow", "mlx.core"),
+    ),
+    ("bridge.from_(tensor)", "from_(t)", "mlx.core.array(tensor)", "mx.array(t)", 0.2, ("torch", "mlx.core")),
+)
+
+
+def optional(name: str) -> Any:
+    """The module, or None where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def main() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    options = parser(__doc__.partition("\n")[0], rounds=41).parse_args()
+    modules = {name: optional(name) for name in ("torch", "jax", "tensorflow", "mlx.core")}
+    if modules["jax"]:
+        importlib.import_module("jax.dlpack")
+    torch, mx = modules["torch"], modules["mlx.core"]
+    nx = np.linspace(1, 2, 16, dtype=np.float32)
+    ny = np.linspace(2, 3, 16, dtype=np.float32)
+    x, y, a = bridge.array(nx), bridge.array(ny), bridge.array(nx)
+    bridge.eval(x, y, a)
+    names = {
+        "nx": nx,
+        "ny": ny,
+        "x": x,
+        "y": y,
+        "a": a,
+        "evaluate": bridge.eval,
+        "asarray": np.asarray,
+        "to": bridge.to,
+        "from_": bridge.from_,
+        "torch": torch,
+        "jax": modules["jax"],
+        "tf": modules["tensorflow"],
+        "mx": mx,
+        "t": torch.linspace(1, 2, 16) if torch else None,
+        "m": mx.array(nx) if mx else None,
+    }
+    if mx:
+        mx.eval(names["m"])
+
+    statements: dict[str, str] = {}
+    for claim, ours, peer_name, peer, _, needs in CLAIMS:
+        if not any(modules[need] is None for need in needs if need != "mlx.core"):
+            statements[claim] = ours
+        if not any(modules[need] is None for need in needs):
+            statements[peer_name] = peer
+    times = medians(statements, names, rounds=options.rounds)
+    rows = [
+        Row(name=claim, ours=times[claim], peer_name=peer_name, peer=times.get(peer_name), target=target)
+        for claim, _, peer_name, _, target, _ in CLAIMS
+        if claim in times
+    ]
+    finish(rows, options, isa=bridge.core._native.isa_name(), threads=bridge.core._native.thread_count())
+
+
+if __name__ == "__main__":
+    main()
