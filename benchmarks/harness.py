@@ -84,7 +84,9 @@ def table(rows: Sequence[Row]) -> str:
         ours, peer = human(row.ours, row.unit), human(row.peer, row.unit)
         cells.append((row.name, ours, peer, row.peer_name, ratio, f"<= {row.target:g}", verdict))
     widths = [max(len(cell[i]) for cell in cells) for i in range(len(cells[0]))]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(cell, widths)).rstrip() for cell in cells)
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(cell, widths, strict=True)).rstrip() for cell in cells
+    )
 
 
 def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
