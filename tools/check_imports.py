@@ -30,9 +30,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bridge.core.io",),
     ("bridge.core.transforms",),
     ("bridge.core.ops",),
-    ("bridge.metal",),
     ("bridge.core.printing",),
-    ("bridge.core._native", "bridge.core.dtypes", "bridge.core.promotion", "bridge.core.errors"),
+    ("bridge.metal",),
+    ("bridge.core.dtypes",),
+    ("bridge.core._native",),
+    ("bridge.core.errors", "bridge.core.promotion"),
 )
 RUNTIME = {"numpy", "ml_dtypes", "pluggy"}
 
