@@ -1,5 +1,7 @@
 #include "errors.h"
 
+#include "memory.h"
+
 namespace bridge {
 
 void raise_value(const std::string& text) { throw Error(PyExc_ValueError, text); }
@@ -38,6 +40,8 @@ void set_python_error_from_current_exception() noexcept {
     if (!PyErr_Occurred()) PyErr_SetString(PyExc_SystemError, "bridge: an error was reported but none is set");
   } catch (const Error& error) {
     set_python_error(error);
+  } catch (const MemoryLimit& error) {
+    PyErr_SetString(PyExc_MemoryError, error.what());
   } catch (const std::bad_alloc&) {
     if (!PyErr_Occurred()) PyErr_NoMemory();
   } catch (const std::exception& error) {

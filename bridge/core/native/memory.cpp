@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <thread>
-#include <vector>
+#include <utility>
 
 #include <sys/mman.h>
 #include <unistd.h>

@@ -1,0 +1,275 @@
+// Imports: DLPack capsules and buffers become arrays over the owner's memory. Everything that a hostile or broken
+// producer can say is checked here; the result is an error, never a crash.
+#include <memory>
+#include <string>
+
+#include "dlpack.h"
+#include "exchange.h"
+#include "import.h"
+
+namespace bridge {
+namespace {
+
+[[noreturn]] void refuse(const char* tag, const std::string& problem, const std::string& got = "", const std::string& want = "",
+                         const std::string& fix = "") {
+  throw Error("BridgeError", message(tag, problem, got, want, fix));
+}
+
+void drop_object(void* owner) { Py_DECREF(static_cast<PyObject*>(owner)); }
+
+void drop_buffer(void* owner) {
+  auto* view = static_cast<Py_buffer*>(owner);
+  PyBuffer_Release(view);
+  delete view;
+}
+
+DType format_dtype(const char* format, Py_ssize_t itemsize_, const char* tag) {
+  const char* f = format ? format : "B";
+  if (*f == '@' || *f == '=' || *f == '<') ++f;  // little-endian machines only: checked at build time below
+  static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+  std::string code = f;
+  int64_t size = itemsize_;
+  // Integers by width: 'l' is 4 or 8 bytes depending on the platform.
+  if (code.size() == 1 && strchr("bhilqn", code[0]))
+    for (DType t : {DType::int8, DType::int16, DType::int32, DType::int64})
+      if (itemsize(t) == size) return t;
+  if (code.size() == 1 && strchr("BHILQN", code[0]))
+    for (DType t : {DType::uint8, DType::uint16, DType::uint32, DType::uint64})
+      if (itemsize(t) == size) return t;
+  for (int i = 0; i < kDTypeCount; ++i)
+    if (kDTypes[i].format && code == kDTypes[i].format && kDTypes[i].itemsize == size) return static_cast<DType>(i);
+  if (code == "F" && size == 8) return DType::complex64;
+  if (code == "D" && size == 16) return DType::complex128;
+  raise_dtype(message(tag, "the buffer's element type has no counterpart in the engine.", "format '" + std::string(format ? format : "") + "', " + std::to_string(size) + " bytes",
+                      "bool, (u)int8..64, float16, float32, float64, complex64 or complex128 in native byte order"));
+}
+
+DType dlpack_dtype(const dlpack::DataType& d, const char* tag) {
+  if (d.lanes == 1)
+    for (int i = 0; i < kDTypeCount; ++i) {
+      auto t = static_cast<DType>(i);
+      if (info(t).dlpack_code == d.code && 8 * itemsize(t) == d.bits) return t;
+    }
+  raise_dtype(message(tag, "the DLPack element type has no counterpart in the engine.",
+                      "code " + std::to_string(d.code) + ", " + std::to_string(d.bits) + " bits, " + std::to_string(d.lanes) + " lanes",
+                      "bool, (u)int8..64, float16, bfloat16, float32, float64, complex64 or complex128 with one lane"));
+}
+
+template <class M>
+void drop_managed(void* owner) {
+  auto* m = static_cast<M*>(owner);
+  if (m->deleter) m->deleter(m);
+}
+
+template <class M>
+struct ManagedGuard {  // calls the deleter once unless dismissed
+  M* managed;
+  ~ManagedGuard() {
+    if (managed) drop_managed<M>(managed);
+  }
+};
+
+template <class M>
+NodeRef adopt_managed(M* managed, bool owner_writes) {
+  constexpr const char* tag = "bridge.from_dlpack";
+  ManagedGuard<M> guard{managed};
+  const dlpack::Tensor& t = managed->tensor;
+  int32_t device = t.device.type;
+  if (device != dlpack::kCpu && device != dlpack::kCudaHost && device != dlpack::kRocmHost)
+    throw Error(PyExc_BufferError, message(tag, "the memory is not on the CPU.", "DLPack device (" + std::to_string(device) + ", " + std::to_string(t.device.id) + ")",
+                                           "device type 1 (CPU), or pinned host memory", "device=\"cpu\" asks the producer for a copy"));
+  if (t.ndim < 0 || t.ndim > kMaxNdim)
+    refuse(tag, "the number of dimensions is out of range.", std::to_string(t.ndim), "0 to " + std::to_string(kMaxNdim));
+  if (t.ndim > 0 && !t.shape) refuse(tag, "the shape pointer is NULL.");
+  if (t.byte_offset > (uint64_t{1} << 62)) refuse(tag, "the byte offset is out of range.", std::to_string(t.byte_offset));
+  ForeignMemory m{dlpack_dtype(t.dtype, tag), t.ndim, t.shape, t.strides, t.data ? static_cast<char*>(t.data) + t.byte_offset : nullptr,
+                  owner_writes, managed, drop_managed<M>};
+  NodeRef n = adopt(m, tag);
+  guard.managed = nullptr;
+  return n;
+}
+
+}  // namespace
+
+// Extents and reach must be countable in 63 bits of bytes.
+void check_layout(const ForeignMemory& m, const char* tag) {
+  int64_t size = 1, reach = 0, item = itemsize(m.dtype);
+  bool overflow = false, empty = false;
+  for (int i = 0; i < m.ndim; ++i) {
+    if (m.shape[i] < 0) refuse(tag, "an extent is negative.", shape_text(m.ndim, m.shape));
+    if (m.shape[i] == 0) empty = true;
+    else overflow |= __builtin_mul_overflow(size, m.shape[i], &size);
+  }
+  if (empty) return;
+  int64_t ignored;
+  overflow |= __builtin_mul_overflow(size, item, &ignored);
+  for (int i = 0; i < m.ndim && m.strides; ++i) {
+    int64_t step, span;
+    overflow |= m.strides[i] == INT64_MIN || __builtin_mul_overflow(m.strides[i] < 0 ? -m.strides[i] : m.strides[i], item, &step) ||
+                __builtin_mul_overflow(step, m.shape[i] - 1, &span) || __builtin_add_overflow(reach, span, &reach);
+    if (overflow) break;
+  }
+  if (overflow) refuse(tag, "the array would have more bytes than an address can count.", shape_text(m.ndim, m.shape));
+  if (!m.data) refuse(tag, "the data pointer is NULL and the array is not empty.", shape_text(m.ndim, m.shape));
+}
+
+NodeRef adopt(const ForeignMemory& m, const char* tag) {
+  check_layout(m, tag);
+  int64_t dense[kMaxNdim];
+  const int64_t* strides = m.strides;
+  if (!strides) {
+    dense_strides(m.ndim, m.shape, dense);
+    strides = dense;
+  }
+  int64_t low, high;
+  byte_range(m.ndim, m.shape, strides, itemsize(m.dtype), &low, &high);
+  auto* data = static_cast<unsigned char*>(m.data);
+  NodeRef n(new_node(Op::data, m.dtype, m.ndim, 0));
+  set_shape(n.get(), m.shape);
+  if (high > low) {
+    if (Storage* own = find_leased(data + low)) {  // the engine's own bytes come home
+      auto* begin = static_cast<unsigned char*>(own->data);
+      if (data + high <= begin + own->nbytes) {
+        bool open = own->open();
+        attach_storage(n.get(), own, data, strides);
+        if (open) n->flags |= kWindow;
+        if (m.drop) m.drop(m.owner);
+        return n;
+      }
+      release(own);
+    }
+  }
+  static unsigned char nothing[64];  // an address for arrays without elements
+  if (!data) data = nothing;
+  Storage* s = adopt_memory(data + low, static_cast<size_t>(high - low), m.owner_writes, m.owner, m.drop);
+  attach_storage(n.get(), s, data, strides);
+  if (m.owner_writes) n->flags |= kWindow;
+  return n;
+}
+
+NodeRef import_buffer(PyObject* object, bool readonly) {
+  constexpr const char* tag = "bridge.asarray";
+  auto view = std::make_unique<Py_buffer>();
+  if (PyObject_GetBuffer(object, view.get(), PyBUF_FULL_RO) < 0) throw PythonError{};
+  struct Release {
+    Py_buffer* view;
+    ~Release() {
+      if (view) PyBuffer_Release(view);
+    }
+  } held{view.get()};
+  if (view->ndim > kMaxNdim) refuse(tag, "the buffer has too many dimensions.", std::to_string(view->ndim), "at most " + std::to_string(kMaxNdim));
+  for (int i = 0; view->suboffsets && i < view->ndim; ++i)
+    if (view->suboffsets[i] >= 0) refuse(tag, "buffers with suboffsets (arrays of pointers) cannot be shared.");
+  DType t = format_dtype(view->format, view->itemsize, tag);
+  int64_t shape[kMaxNdim], strides[kMaxNdim];
+  for (int i = 0; i < view->ndim; ++i) {
+    shape[i] = view->shape ? view->shape[i] : view->len / view->itemsize;
+    if (!view->strides) continue;
+    if (view->strides[i] % view->itemsize != 0 && shape[i] > 1)
+      raise_copy_required(message(tag, "the bytes cannot be shared: a stride is not a whole number of elements.",
+                                  "stride " + std::to_string(view->strides[i]) + " bytes, items of " + std::to_string(view->itemsize), "", "copy=None"));
+    strides[i] = view->strides[i] / view->itemsize;
+  }
+  ForeignMemory m{t, view->ndim, shape, view->strides ? strides : nullptr, view->buf, !view->readonly && !readonly, view.get(), drop_buffer};
+  NodeRef n = adopt(m, tag);
+  held.view = nullptr;
+  view.release();
+  return n;
+}
+
+NodeRef import_address(PyObject* owner, uintptr_t address, DType t, int ndim, const int64_t* shape, const int64_t* strides, bool writable) {
+  Ref held = Ref::borrow(owner);
+  ForeignMemory m{t, ndim, shape, strides, reinterpret_cast<void*>(address), writable, owner, drop_object};
+  NodeRef n = adopt(m, "bridge.asarray");
+  held.release();
+  return n;
+}
+
+namespace dlpack {
+
+NodeRef import_managed(ManagedVersioned* m, bool readonly) {
+  if (m->version.major != kVersion.major) {
+    std::string got = std::to_string(m->version.major) + "." + std::to_string(m->version.minor);
+    if (m->deleter) m->deleter(m);  // the only field that an unknown major version promises
+    throw Error(PyExc_BufferError, message("bridge.from_dlpack", "the capsule's DLPack version is not known.", got, "1.x"));
+  }
+  if (m->flags & kSubBytePadded) {
+    ManagedGuard<ManagedVersioned> guard{m};
+    raise_dtype(message("bridge.from_dlpack", "element types below one byte have no counterpart in the engine."));
+  }
+  // A copy that the producer made for this consumer has no other writer.
+  return adopt_managed(m, !readonly && !(m->flags & (kReadOnly | kIsCopied)));
+}
+
+NodeRef import_managed(Managed* m, bool readonly) { return adopt_managed(m, !readonly); }
+
+NodeRef import_capsule(PyObject* capsule, bool readonly) {
+  if (!PyCapsule_CheckExact(capsule))
+    raise_type(message("bridge.from_dlpack", "the object is not a DLPack capsule.", Py_TYPE(capsule)->tp_name));
+  auto take = [&](const char* name, const char* used) -> void* {
+    if (!PyCapsule_IsValid(capsule, name)) return nullptr;
+    void* pointer = PyCapsule_GetPointer(capsule, name);
+    if (!pointer || PyCapsule_SetName(capsule, used) < 0) throw PythonError{};
+    return pointer;
+  };
+  if (void* p = take("dltensor_versioned", "used_dltensor_versioned")) return import_managed(static_cast<ManagedVersioned*>(p), readonly);
+  if (void* p = take("dltensor", "used_dltensor")) return import_managed(static_cast<Managed*>(p), readonly);
+  const char* name = PyCapsule_GetName(capsule);
+  PyErr_Clear();
+  if (name && !strncmp(name, "used_dltensor", 13))
+    refuse("bridge.from_dlpack", "the capsule has been consumed already; a capsule can be used once.", name);
+  refuse("bridge.from_dlpack", "the capsule does not hold a DLPack tensor.", name ? name : "a capsule without a name",
+         "'dltensor' or 'dltensor_versioned'");
+}
+
+}  // namespace dlpack
+
+NodeRef from_dlpack(PyObject* x, PyObject* device, PyObject* copy) {
+  bool to_cpu = false;
+  if (device && device != Py_None) {
+    Ref text = Ref::check(PyObject_Str(device));
+    std::string name = PyUnicode_AsUTF8(text.get());
+    if (name != "cpu" && name != "(1, 0)" && name.find("Device(cpu") == std::string::npos)
+      raise_value(message("bridge.from_dlpack", "the device is not known.", name, "None or \"cpu\""));
+    to_cpu = true;
+  }
+  bool must_copy = copy && copy != Py_None && truth(copy), never_copy = copy && copy != Py_None && !must_copy;
+  NodeRef n;
+  if (PyCapsule_CheckExact(x)) {
+    n = dlpack::import_capsule(x, false);
+  } else {
+    Ref where(PyObject_CallMethod(x, "__dlpack_device__", nullptr));
+    if (!where) {
+      if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw PythonError{};
+      PyErr_Clear();
+      raise_type(message("bridge.from_dlpack", "the object does not export DLPack.", Py_TYPE(x)->tp_name, "__dlpack__ and __dlpack_device__", "bridge.asarray(x)"));
+    }
+    int type, id;
+    Ref pair = Ref::check(PySequence_Tuple(where.get()));
+    if (!PyArg_ParseTuple(pair.get(), "ii;__dlpack_device__ must give (device type, device id)", &type, &id)) throw PythonError{};
+    bool host = type == dlpack::kCpu || type == dlpack::kCudaHost || type == dlpack::kRocmHost;
+    if (!host && (!to_cpu || never_copy))
+      raise_copy_required(message("bridge.from_dlpack", "the memory is not on the CPU.", "DLPack device (" + std::to_string(type) + ", " + std::to_string(id) + ")", "",
+                                  "device=\"cpu\" asks the producer for a copy"));
+    Ref method = Ref::check(PyObject_GetAttrString(x, "__dlpack__"));
+    Ref keywords = Ref::check(PyDict_New());
+    Ref version = Ref::check(Py_BuildValue("(ii)", 1, 3));
+    if (PyDict_SetItemString(keywords.get(), "max_version", version.get()) < 0) throw PythonError{};
+    if (!host) {
+      Ref cpu = Ref::check(Py_BuildValue("(ii)", 1, 0));
+      if (PyDict_SetItemString(keywords.get(), "dl_device", cpu.get()) < 0) throw PythonError{};
+    }
+    if (never_copy && PyDict_SetItemString(keywords.get(), "copy", Py_False) < 0) throw PythonError{};
+    Ref none = Ref::check(PyTuple_New(0));
+    Ref capsule(PyObject_Call(method.get(), none.get(), keywords.get()));
+    if (!capsule && host && PyErr_ExceptionMatches(PyExc_TypeError)) {  // a producer older than version 1
+      PyErr_Clear();
+      capsule = Ref(PyObject_CallNoArgs(method.get()));
+    }
+    if (!capsule) throw PythonError{};
+    n = dlpack::import_capsule(capsule.get(), false);
+  }
+  return must_copy ? fresh_copy(n.get()) : n;
+}
+
+}  // namespace bridge

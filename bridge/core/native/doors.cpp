@@ -1,0 +1,338 @@
+// The functions that plugins and bridge/core/interop.py build on (strides in elements). They check everything: Python
+// code outside the package may call them.
+#include <string>
+
+#include "dlpack.h"
+#include "doors.h"
+#include "eval.h"
+#include "exchange.h"
+#include "import.h"
+
+namespace bridge {
+namespace {
+
+using Args = PyObject* const*;
+
+PyObject* need_array_object(PyObject* o, const char* function) {
+  if (!is_array(o)) raise_type(message(std::string("bridge.") + function, "the argument is not a bridge array.", Py_TYPE(o)->tp_name));
+  return o;
+}
+
+void need_count(Py_ssize_t n, Py_ssize_t low, Py_ssize_t high, const char* function) {
+  if (n < low || n > high) raise_type(std::string(function) + "() takes " + std::to_string(low) + " to " + std::to_string(high) + " arguments, got " + std::to_string(n));
+}
+
+const char* need_text(PyObject* o) {
+  const char* text = PyUnicode_AsUTF8(o);
+  if (!text) throw PythonError{};
+  return text;
+}
+
+Access need_access(PyObject* o) {
+  std::string name = need_text(o);
+  if (name == "write") return Access::write;
+  if (name == "read" || name == "frozen") return Access::frozen;
+  raise_value("[bridge] access must be 'write', 'read' or 'frozen', not '" + name + "'.");
+}
+
+std::string refusal(Node* n, Access access) { return access == Access::write ? write_refusal(n) : frozen_refusal(n); }
+
+PyObject* text_or_none(const std::string& text) {
+  if (text.empty()) Py_RETURN_NONE;
+  return PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
+}
+
+PyObject* make_capsule(Node* n, bool versioned, Access access, bool read_only, const char* holder) {
+  if (versioned) return dlpack::capsule(dlpack::make_versioned(n, access, read_only ? dlpack::kReadOnly : 0, holder));
+  return dlpack::capsule(dlpack::make_legacy(n, access, holder));
+}
+
+PyObject* facts(PyObject*, PyObject* o) {
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    Node* n = evaluated_node(need_array_object(o, "facts"));
+    std::string reason = write_refusal(n);
+    Ref shape = Ref::check(shape_tuple(n->ndim, n->shape)), strides = Ref::check(shape_tuple(n->ndim, n->strides));
+    Ref why = Ref::check(text_or_none(reason));
+    return Py_BuildValue("(OOOKLsO)", dtype_object(n->dtype), shape.get(), strides.get(), static_cast<unsigned long long>(reinterpret_cast<uintptr_t>(n->data)),
+                         static_cast<long long>(n->nbytes()), reason.empty() ? "write" : "read", why.get());
+  });
+}
+
+PyObject* frozen_reason(PyObject*, PyObject* o) {
+  return guard(static_cast<PyObject*>(nullptr), [&] { return text_or_none(frozen_refusal(evaluated_node(need_array_object(o, "frozen_reason")))); });
+}
+
+PyObject* export_dlpack(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    static const char* const kNames[] = {"a", "versioned", "access", "holder"};
+    PyObject* v[4] = {};
+    parse_arguments({"export_dlpack", kNames, 4, 4, 1}, args, nargs, names, v);
+    Node* n = evaluated_node(need_array_object(v[0], "export_dlpack"));
+    Access access = need_access(v[2]);
+    bool read_only = std::string(need_text(v[2])) == "read", versioned = truth(v[1]);
+    if (read_only && !versioned) raise_value("[bridge] a legacy capsule cannot say that it is read-only; access='frozen' is for consumers that never write.");
+    if (std::string reason = refusal(n, access); !reason.empty())
+      raise_copy_required(message("bridge.export_dlpack", "the bytes cannot be shared: " + reason + ".", describe(n), "", "copy=None"));
+    return make_capsule(n, versioned, access, read_only, static_text(need_text(v[3])));
+  });
+}
+
+PyObject* export_address(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    static const char* const kNames[] = {"a", "access", "holder"};
+    PyObject* v[3] = {};
+    parse_arguments({"export_address", kNames, 3, 3, 1}, args, nargs, names, v);
+    Node* n = evaluated_node(need_array_object(v[0], "export_address"));
+    Access access = need_access(v[1]);
+    if (std::string reason = refusal(n, access); !reason.empty())
+      raise_copy_required(message("bridge.export_address", "the bytes cannot be shared: " + reason + ".", describe(n), "", "copy=None"));
+    Ref lease(new_lease(n, access, static_text(need_text(v[2])), "address"));
+    return Py_BuildValue("(OK)", lease.get(), static_cast<unsigned long long>(reinterpret_cast<uintptr_t>(n->data)));
+  });
+}
+
+// ---- one-step doors for the plain case: None means "take the long way", never an error ----
+
+// Whether strides fit: 0 any, 1 none negative, 2 a permutation of a compact block, 3 row-major.
+bool fits_layout(const Node* n, long layout) {
+  if (layout == 0 || n->is(kDense) || n->size == 0) return true;
+  for (int i = 0; i < n->ndim; ++i)
+    if (n->shape[i] > 1 && n->strides[i] < 0) return false;
+  if (layout == 1) return true;
+  if (layout == 3) return is_row_major(n->ndim, n->shape, n->strides);
+  int64_t span = 1;
+  for (int i = 0; i < n->ndim; ++i)
+    if (n->shape[i] > 1) span += (n->shape[i] - 1) * n->strides[i];
+  return span == n->size && !overlaps_itself(n->ndim, n->shape, n->strides);
+}
+
+PyObject* offer(PyObject*, Args args, Py_ssize_t nargs) {
+  return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
+    need_count(nargs, 7, 7, "offer");
+    Node* n = evaluated_node(need_array_object(args[0], "offer"));
+    unsigned long dtypes = PyLong_AsUnsignedLong(args[1]);
+    long alignment = PyLong_AsLong(args[2]), layout = PyLong_AsLong(args[3]);
+    if (PyErr_Occurred()) throw PythonError{};
+    if (alignment < 1) raise_value("[bridge.offer] the alignment must be at least 1.");
+    Access access = need_access(args[4]);
+    bool versioned = truth(args[5]);
+    if (!(dtypes & bit(n->dtype)) || !fits_layout(n, layout)) Py_RETURN_NONE;
+    if (n->size && reinterpret_cast<uintptr_t>(n->data) % static_cast<unsigned long>(alignment) != 0) Py_RETURN_NONE;
+    if (!refusal(n, access).empty()) Py_RETURN_NONE;
+    bool read_only = versioned && PyUnicode_CompareWithASCIIString(args[4], "read") == 0;
+    return make_capsule(n, versioned, access, read_only, static_text(need_text(args[6])));
+  });
+}
+
+PyObject* torch_export(PyObject*, Args args, Py_ssize_t nargs) {
+  return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
+    need_count(nargs, 2, 2, "torch_export");
+    dlpack::ExchangeTable* table = dlpack::exchange_table_of(args[0]);
+    Node* n = evaluated_node(need_array_object(args[1], "torch_export"));
+    if (!fits_layout(n, 1) || !write_refusal(n).empty()) Py_RETURN_NONE;
+    dlpack::ManagedVersioned* managed = dlpack::make_versioned(n, Access::write, 0, "torch");
+    void* out = nullptr;
+    if (table->to_object(managed, &out) != 0) {
+      managed->deleter(managed);
+      throw PythonError{};
+    }
+    return static_cast<PyObject*>(out);
+  });
+}
+
+// tensor.requires_grad, .is_neg(), .is_conj(): any of them means that the plain bytes are not the tensor's value.
+bool is_plain_tensor(PyObject* tensor) {
+  static PyObject* requires_grad = PyUnicode_InternFromString("requires_grad");
+  static PyObject* methods[] = {PyUnicode_InternFromString("is_neg"), PyUnicode_InternFromString("is_conj")};
+  Ref grad = Ref::check(PyObject_GetAttr(tensor, requires_grad));
+  if (grad.get() != Py_False) return false;
+  for (PyObject* name : methods) {
+    Ref answer = Ref::check(PyObject_CallMethodNoArgs(tensor, name));
+    if (answer.get() != Py_False) return false;
+  }
+  return true;
+}
+
+PyObject* torch_import(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
+  return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
+    static const char* const kNames[] = {"api", "tensor", "readonly"};
+    PyObject* v[3] = {};
+    parse_arguments({"torch_import", kNames, 3, 2, 3}, args, nargs, names, v);
+    dlpack::ExchangeTable* table = dlpack::exchange_table_of(v[0]);
+    if (!is_plain_tensor(v[1])) Py_RETURN_NONE;
+    dlpack::ManagedVersioned* managed = nullptr;
+    if (table->from_object(v[1], &managed) != 0) {  // sparse, meta, a wrapper subclass ...: the long way knows the words
+      PyErr_Clear();
+      Py_RETURN_NONE;
+    }
+    if (managed->tensor.device.type != dlpack::kCpu) {
+      if (managed->deleter) managed->deleter(managed);
+      Py_RETURN_NONE;
+    }
+    return wrap(dlpack::import_managed(managed, v[2] && truth(v[2])));
+  });
+}
+
+// ---- imports ----
+
+PyObject* py_import_dlpack(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    static const char* const kNames[] = {"capsule", "readonly"};
+    PyObject* v[2] = {};
+    parse_arguments({"import_dlpack", kNames, 2, 1, 1}, args, nargs, names, v);
+    return wrap(dlpack::import_capsule(v[0], v[1] && truth(v[1])));
+  });
+}
+
+PyObject* py_import_buffer(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    static const char* const kNames[] = {"obj", "readonly"};
+    PyObject* v[2] = {};
+    parse_arguments({"import_buffer", kNames, 2, 1, 1}, args, nargs, names, v);
+    return wrap(import_buffer(v[0], v[1] && truth(v[1])));
+  });
+}
+
+struct RawMemory {
+  uintptr_t address;
+  DType dtype;
+  int ndim;
+  int64_t shape[kMaxNdim], strides[kMaxNdim];
+};
+
+RawMemory need_memory(PyObject* address, PyObject* dtype, PyObject* shape, PyObject* strides) {
+  RawMemory m;
+  m.address = PyLong_AsSize_t(address);
+  if (m.address == static_cast<size_t>(-1) && PyErr_Occurred()) throw PythonError{};
+  m.dtype = to_dtype(dtype);
+  m.ndim = to_shape(shape, m.shape, "import_address");
+  if (to_shape(strides, m.strides, "import_address") != m.ndim) raise_value("[bridge] shape and strides differ in length.");
+  return m;
+}
+
+PyObject* py_import_address(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    static const char* const kNames[] = {"owner", "address", "dtype", "shape", "strides", "writable"};
+    PyObject* v[6] = {};
+    parse_arguments({"import_address", kNames, 6, 6, 5}, args, nargs, names, v);
+    RawMemory m = need_memory(v[1], v[2], v[3], v[4]);
+    return wrap(import_address(v[0], m.address, m.dtype, m.ndim, m.shape, m.strides, truth(v[5])));
+  });
+}
+
+PyObject* py_foreign_capsule(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    static const char* const kNames[] = {"owner", "address", "dtype", "shape", "strides", "versioned", "readonly"};
+    PyObject* v[7] = {};
+    parse_arguments({"foreign_capsule", kNames, 7, 5, 5}, args, nargs, names, v);
+    RawMemory m = need_memory(v[1], v[2], v[3], v[4]);
+    ForeignMemory memory{m.dtype, m.ndim, m.shape, m.strides, reinterpret_cast<void*>(m.address), false, v[0],
+                         [](void* owner) { Py_DECREF(static_cast<PyObject*>(owner)); }};
+    check_layout(memory, "bridge.foreign_capsule");
+    Py_INCREF(v[0]);
+    return dlpack::foreign_capsule(memory, v[5] && truth(v[5]), v[6] && truth(v[6]));
+  });
+}
+
+PyObject* py_from_dlpack(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    static const char* const kNames[] = {"x", "device", "copy"};
+    PyObject* v[3] = {};
+    parse_arguments({"from_dlpack", kNames, 3, 1, 1}, args, nargs, names, v);
+    return wrap(from_dlpack(v[0], v[1], v[2]));
+  });
+}
+
+// ---- what is alive ----
+
+PyObject* py_copy(PyObject*, PyObject* o) {
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    NodeRef n = NodeRef::borrow(node_of(need_array_object(o, "copy")));
+    return wrap(fresh_copy(n.get()));
+  });
+}
+
+PyObject* storage_address(PyObject*, PyObject* o) {
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    return PyLong_FromUnsignedLongLong(reinterpret_cast<uintptr_t>(evaluated_node(need_array_object(o, "storage_address"))->data));
+  });
+}
+
+PyObject* leases(PyObject*, PyObject* o) {
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    Node* n = node_of(need_array_object(o, "leases"));
+    Ref list = Ref::check(PyList_New(0));
+    if (!n->evaluated()) return list.release();
+    struct Seen {
+      const char *holder, *protocol;
+      Access access;
+    };
+    Small<Seen, 16> seen;  // the lock is never held while Python runs
+    lease_snapshot(n->storage, [](void* out, const LeaseRecord& r) { static_cast<Small<Seen, 16>*>(out)->push({r.holder, r.protocol, r.access}); }, &seen);
+    for (size_t i = 0; i < seen.size(); ++i) {
+      const char* access = seen[i].access == Access::write ? "write" : seen[i].access == Access::frozen ? "read" : "legacy";
+      Ref entry = Ref::check(Py_BuildValue("{s:s,s:s,s:s}", "holder", seen[i].holder, "access", access, "protocol", seen[i].protocol));
+      if (PyList_Append(list.get(), entry.get()) < 0) throw PythonError{};
+    }
+    return list.release();
+  });
+}
+
+PyObject* py_release(PyObject*, PyObject* o) {
+  return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
+    Node* n = evaluated_node(need_array_object(o, "release"));
+    if (n->storage->leased() || n->storage->imported) rebind(o, fresh_copy(n));
+    Py_RETURN_NONE;
+  });
+}
+
+template <class F>
+PyCFunction fast(F* f) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f));
+}
+constexpr int kKeywords = METH_FASTCALL | METH_KEYWORDS;
+
+PyMethodDef methods[] = {
+    {"facts", facts, METH_O,
+     "facts(a)\n--\n\n(dtype, shape, strides in elements, address, nbytes, 'write' | 'read', reason): what can be granted on a's bytes now. Evaluates."},
+    {"frozen_reason", frozen_reason, METH_O, "frozen_reason(a)\n--\n\nNone if a view that relies on nobody writing can be granted, else why not. Evaluates."},
+    {"export_dlpack", fast(export_dlpack), kKeywords,
+     "export_dlpack(a, *, versioned, access, holder)\n--\n\nA DLPack capsule under a lease. access: 'write', 'read' (READ_ONLY flag) or 'frozen' (for a consumer that\n"
+     "never writes). Raises CopyRequired when the state of the storage does not allow it."},
+    {"export_address", fast(export_address), kKeywords, "export_address(a, *, access, holder)\n--\n\n(Lease, address): the bytes stay valid while the lease lives. Raises CopyRequired."},
+    {"offer", fast(offer), METH_FASTCALL,
+     "offer(a, dtypes, alignment, layout, access, versioned, holder, /)\n--\n\nA capsule if a's dtype is in the mask, its address is aligned, its strides fit the layout (0 any, 1 none\n"
+     "negative, 2 compact permutation, 3 row-major) and the access can be granted; else None."},
+    {"torch_export", fast(torch_export), METH_FASTCALL, "torch_export(api, a, /)\n--\n\nA tensor over a's bytes through torch's C exchange table, or None when the plain case does not hold."},
+    {"torch_import", fast(torch_import), kKeywords,
+     "torch_import(api, tensor, readonly=False)\n--\n\nAn array over a plain CPU tensor's bytes through torch's C exchange table, or None (requires_grad, conj and neg\nviews, other devices and layouts)."},
+    {"import_dlpack", fast(py_import_dlpack), kKeywords,
+     "import_dlpack(capsule, *, readonly=False)\n--\n\nAn array over a capsule's memory; the capsule is consumed. readonly=True: nobody writes while the array lives."},
+    {"import_buffer", fast(py_import_buffer), kKeywords,
+     "import_buffer(obj, *, readonly=False)\n--\n\nAn array over a buffer's memory (PEP 3118). Raises DTypeError, CopyRequired (strides between elements)."},
+    {"import_address", fast(py_import_address), kKeywords,
+     "import_address(owner, address, dtype, shape, strides, *, writable)\n--\n\nAn array over raw memory that owner keeps alive; strides in elements. The caller vouches for the range."},
+    {"foreign_capsule", fast(py_foreign_capsule), kKeywords,
+     "foreign_capsule(owner, address, dtype, shape, strides, *, versioned=False, readonly=False)\n--\n\nA DLPack capsule over raw memory that owner keeps alive; strides in elements."},
+    {"from_dlpack", fast(py_from_dlpack), kKeywords,
+     "from_dlpack(x, *, device=None, copy=None)\n--\n\nAn array over the memory of any DLPack exporter (or a capsule); no byte is copied unless copy=True.\n\n"
+     "Raises BufferError if the memory is not on the CPU (device=\"cpu\" asks the producer for a copy), DTypeError if the\n"
+     "element type has no counterpart, BridgeError if the capsule is damaged. Source: array API standard, DLPack 1.3."},
+    {"copy", py_copy, METH_O, "copy(a)\n--\n\nAn evaluated array with the same values in dense memory of its own."},
+    {"storage_address", storage_address, METH_O, "storage_address(a)\n--\n\nAddress of a's first element. Evaluates."},
+    {"leases", leases, METH_O,
+     "leases(a)\n--\n\nThe foreign views that are alive on a's bytes: a list of dicts with holder, access ('write', 'read', 'legacy') and protocol."},
+    {"release", py_release, METH_O,
+     "release(a)\n--\n\nMove a to memory of its own if foreign views are alive on its bytes (or the bytes are foreign); the views keep the old bytes."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace
+
+void add_doors(PyObject* module) {
+  if (PyModule_AddFunctions(module, methods) < 0) throw PythonError{};
+  Ref table = Ref::check(dlpack::exchange_table_capsule());
+  if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(array_type), "__dlpack_c_exchange_api__", table.get()) < 0) throw PythonError{};
+}
+
+}  // namespace bridge

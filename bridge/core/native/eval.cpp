@@ -1,0 +1,226 @@
+#include "eval.h"
+
+#include <Python.h>
+
+#include <condition_variable>
+#include <mutex>
+
+#include "errors.h"
+#include "infer.h"
+
+namespace bridge {
+namespace {
+
+// Threads that need a node which another thread computes wait here.
+std::mutex finished_lock;
+std::condition_variable finished;
+uint64_t finished_count = 0;
+
+void wait_for_other_thread() {
+  uint64_t seen;
+  {
+    std::lock_guard guard(finished_lock);
+    seen = finished_count;
+  }
+  // The GIL was held since the running node was seen and its evaluation ends under the GIL, so the end cannot have
+  // come before `seen` was read.
+  ReleaseGil released;
+  std::unique_lock guard(finished_lock);
+  finished.wait(guard, [&] { return finished_count != seen; });
+}
+
+bool needs_bytes(const Node* consumer, const Node* operand) {
+  if (operand->evaluated()) return false;
+  if (operand->op != Op::constant) return true;
+  return consumer->op != Op::elementwise && consumer->op != Op::reduction;  // these splat a constant
+}
+
+bool same_shape(const Node* a, const Node* b) {
+  return a->ndim == b->ndim && !memcmp(a->shape, b->shape, sizeof(int64_t) * a->ndim);
+}
+
+class Evaluation {
+ public:
+  ~Evaluation() { end(); }
+
+  // False: another thread works on a node that is needed.
+  bool collect(Node* const* roots, size_t n) {
+    for (size_t i = 0; i < n; ++i)
+      if (!roots[i]->evaluated() && !visit(roots[i])) return false;
+    return true;
+  }
+
+  void run(Node* const* roots, size_t n) {
+    count_uses();
+    for (size_t i = 0; i < n; ++i)
+      if (!roots[i]->evaluated()) steps_[static_cast<size_t>(roots[i]->mark - 1)].keep = true;
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      retain(steps_[i].node);
+      steps_[i].node->flags |= kRunning;
+    }
+    running_ = true;
+    form_groups();
+    for (size_t g = groups_.size(); g-- > 0;) {
+      run_group(steps_, groups_[g], static_cast<int32_t>(g));
+      release_inputs(groups_[g]);
+    }
+  }
+
+ private:
+  bool visit(Node* root) {
+    Small<Node*, 128> stack;
+    stack.push(root);
+    while (stack.size()) {
+      Node* n = stack.back();
+      if (n->is(kRunning)) {  // its mark belongs to the other evaluation
+        for (size_t i = 0; i < stack.size(); ++i)
+          if (stack[i]->mark < 0) stack[i]->mark = 0;
+        return false;
+      }
+      if (n->mark > 0) {
+        stack.pop();
+        continue;
+      }
+      if (n->mark == 0) {
+        n->mark = -1;
+        for (uint32_t k = n->n_edges; k-- > 0;) {
+          Node* operand = n->edges[k].node;
+          if (operand->is(kRunning) || (needs_bytes(n, operand) && operand->mark == 0)) stack.push(operand);
+        }
+        continue;
+      }
+      stack.pop();
+      steps_.push({n, 0, 0, -1, -1, -1, false});
+      n->mark = static_cast<int32_t>(steps_.size());
+    }
+    return true;
+  }
+
+  void count_uses() {
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      Node* n = steps_[i].node;
+      for (uint32_t k = 0; k < n->n_edges; ++k)
+        if (int32_t m = n->edges[k].node->mark; m > 0) ++steps_[static_cast<size_t>(m - 1)].uses;
+    }
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      Step& s = steps_[i];
+      s.remaining = s.uses;
+      s.keep = static_cast<int64_t>(s.node->refs) > s.uses;
+    }
+  }
+
+  // From the roots down: a node joins the kernel of its consumers when they are all in one, over the same space.
+  void form_groups() {
+    for (auto i = static_cast<int32_t>(steps_.size()) - 1; i >= 0; --i) {
+      Step& s = steps_[static_cast<size_t>(i)];
+      Node* n = s.node;
+      if (!join(i)) {
+        s.group = static_cast<int32_t>(groups_.size());
+        groups_.push({i, i, 1, static_cast<int32_t>(n->n_edges), n->op == Op::reduction ? 0 : 1});
+      }
+      bool fusable = n->op == Op::elementwise || n->op == Op::reduction;
+      for (uint32_t k = 0; k < n->n_edges; ++k) {
+        Node* operand = n->edges[k].node;
+        if (operand->mark <= 0) continue;
+        Step& o = steps_[static_cast<size_t>(operand->mark - 1)];
+        bool same = fusable && (n->op == Op::reduction || same_shape(operand, n));
+        if (!same || (o.offer != -1 && o.offer != s.group)) o.offer = -2;
+        else o.offer = s.group;
+      }
+    }
+  }
+
+  bool join(int32_t i) {
+    Step& s = steps_[static_cast<size_t>(i)];
+    if (s.offer < 0 || s.node->op != Op::elementwise) return false;
+    Group& g = groups_[static_cast<size_t>(s.offer)];
+    int32_t inputs = g.n_inputs + static_cast<int32_t>(s.node->n_edges) - 1;
+    if (g.n_members >= kMaxTape - 1 || inputs > kMaxInputs || g.n_outputs + s.keep > kMaxOutputs) return false;
+    s.group = s.offer;
+    s.next_member = g.first_member;
+    g.first_member = i;
+    g.n_inputs = inputs;
+    g.n_outputs += s.keep;
+    ++g.n_members;
+    return true;
+  }
+
+  // Bytes of operands that nobody needs any more go back at once; on an error later they are computed again.
+  void release_inputs(const Group& g) {
+    for (int32_t i = g.first_member; i >= 0; i = steps_[static_cast<size_t>(i)].next_member) {
+      Node* n = steps_[static_cast<size_t>(i)].node;
+      for (uint32_t k = 0; k < n->n_edges; ++k) {
+        int32_t m = n->edges[k].node->mark;
+        if (m <= 0) continue;
+        Step& o = steps_[static_cast<size_t>(m - 1)];
+        if (--o.remaining == 0 && !o.keep && o.node->evaluated()) drop_storage(o.node);
+      }
+      if (i == g.root) break;
+    }
+  }
+
+  void end() noexcept {
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      Node* n = steps_[i].node;
+      n->mark = 0;
+      if (running_) n->flags &= static_cast<uint8_t>(~kRunning);
+    }
+    if (!running_) return;
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      Node* n = steps_[i].node;
+      if (n->evaluated()) {
+        detach(n);
+        n->op = Op::data;
+      }
+    }
+    for (size_t i = 0; i < steps_.size(); ++i) release(steps_[i].node);
+    std::lock_guard guard(finished_lock);
+    ++finished_count;
+    finished.notify_all();
+  }
+
+  Steps steps_;
+  Groups groups_;
+  bool running_ = false;
+};
+
+}  // namespace
+
+void evaluate(Node* root) { evaluate(&root, 1); }
+
+void evaluate(Node* const* roots, size_t n) {
+  for (;;) {
+    bool pending = false;
+    for (size_t i = 0; i < n && !pending; ++i) pending = !roots[i]->evaluated();
+    if (!pending) return;
+    {
+      Evaluation evaluation;
+      if (evaluation.collect(roots, n)) {
+        evaluation.run(roots, n);
+        return;
+      }
+    }
+    wait_for_other_thread();
+  }
+}
+
+void flush_readers(Storage* s) {
+  for (;;) {
+    // The lists change under an evaluation, so take a snapshot, evaluate, look again.
+    Small<Node*, 16> readers;
+    for (Node* n = s->nodes; n; n = n->shared_next)
+      for (Edge* e = n->consumers; e; e = e->next)
+        if (!e->self->evaluated()) readers.push(e->self);
+    if (!readers.size()) return;
+    for (size_t i = 0; i < readers.size(); ++i) retain(readers[i]);
+    try {
+      evaluate(&readers[0], readers.size());
+    } catch (...) {
+      for (size_t i = 0; i < readers.size(); ++i) release(readers[i]);
+      throw;
+    }
+    for (size_t i = 0; i < readers.size(); ++i) release(readers[i]);
+  }
+}
+
+}  // namespace bridge

@@ -1,0 +1,108 @@
+#include "exchange.h"
+
+#include <mutex>
+#include <set>
+
+#include "errors.h"
+#include "eval.h"
+#include "infer.h"
+
+namespace bridge {
+namespace {
+
+// Holder of one live lease with that access.
+std::string live_holder(Storage* s, Access access) {
+  struct Wanted {
+    Access access;
+    const char* holder;
+  } wanted{access, ""};
+  lease_snapshot(
+      s,
+      [](void* out, const LeaseRecord& r) {
+        auto* w = static_cast<Wanted*>(out);
+        if (r.access == w->access) w->holder = r.holder;
+      },
+      &wanted);
+  return wanted.holder;
+}
+
+std::string frozen_by(Storage* s) {
+  if (s->freezers.load() > 0) return "a frozen lease is alive: " + live_holder(s, Access::frozen);
+  if (s->legacies.load() > 0) return "a legacy DLPack capsule is alive: " + live_holder(s, Access::legacy);
+  return "";
+}
+
+}  // namespace
+
+std::string write_refusal(Node* n) {
+  Storage* s = n->storage;
+  if (overlaps_itself(n->ndim, n->shape, n->strides)) return "the array is a broadcast: several of its elements are the same bytes";
+  if (s->imported && !s->owner_writes) return "the memory was imported read-only";
+  if (std::string reason = frozen_by(s); !reason.empty()) return reason;
+  flush_readers(s);
+  bool window = n->is(kWindow) && s->open();  // one of the outside's own writers
+  if (window) return "";
+  if (s->writers.load() > 0 && s->lessee != n) return "a writable view of another array is alive: " + live_holder(s, Access::write);
+  if (s->n_nodes > 1 || n->handles > 1) return "another array shares the storage";
+  return "";
+}
+
+std::string frozen_refusal(Node* n) {
+  Storage* s = n->storage;
+  if (s->owner_writes) return "the memory was imported from an owner that can write it";
+  if (s->writers.load() > 0) return "a writable view is alive: " + live_holder(s, Access::write);
+  if (s->legacies.load() > 0) return "a legacy DLPack capsule is alive: " + live_holder(s, Access::legacy);
+  return "";
+}
+
+std::string legacy_refusal(Node* n) {
+  Storage* s = n->storage;
+  if (s->legacies.load() > 0 && s->lessee == n && s->writers.load() == 0 && s->freezers.load() == 0) return "";
+  if (std::string reason = write_refusal(n); !reason.empty()) return reason;
+  if (s->writers.load() > 0) return "a writable view is alive: " + live_holder(s, Access::write);
+  return "";
+}
+
+bool written_where_it_stands(const Node* n) {
+  const Storage* s = n->storage;
+  return s && !s->imported && s->writers.load() > 0 && !s->frozen() && s->lessee == n;
+}
+
+void grant(LeaseRecord* record, Node* n, Access access, const char* holder, const char* protocol) {
+  begin_lease(record, n->storage, access, holder, protocol);
+  if (access != Access::frozen && !(n->is(kWindow) && n->storage->lessee)) n->storage->lessee = n;
+}
+
+void copy_elements(const Node* source, Node* target) {
+  KernelSpec spec;
+  spec.ndim = target->ndim;
+  spec.size = target->size;
+  memcpy(spec.shape, target->shape, sizeof(int64_t) * target->ndim);
+  Input& in = spec.inputs[0];
+  in.dtype = source->dtype;
+  in.is_scalar = false;
+  in.data = source->data;
+  in.strides = source->is(kDense) ? nullptr : source->strides;
+  spec.n_inputs = 1;
+  spec.tape[0] = {Stage::copy, source->dtype, source->dtype, 0, -1, -1};
+  spec.n_tape = 1;
+  spec.outputs[0] = {1, target->dtype, target->data, target->is(kDense) ? nullptr : target->strides};
+  spec.n_outputs = 1;
+  run_kernel(spec);
+}
+
+NodeRef fresh_copy(Node* n) {
+  if (!n->evaluated()) evaluate(n);
+  NodeRef copy = make_dense(n->dtype, n->ndim, n->shape);
+  copy_elements(n, copy.get());
+  return copy;
+}
+
+const char* static_text(const char* text) {
+  static std::mutex& lock = *new std::mutex;
+  static std::set<std::string>& texts = *new std::set<std::string>;
+  std::lock_guard guard(lock);
+  return texts.insert(text).first->c_str();
+}
+
+}  // namespace bridge

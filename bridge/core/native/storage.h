@@ -1,0 +1,83 @@
+// Storage: a reference-counted block of bytes; leases: the foreign views that are alive on it.
+//
+// A storage is plain, open (a writable view of ONE array is alive) or frozen (a holder that cannot or may not write
+// is alive). Consumers take a lease on the STORAGE, never on the Python object, and the lease ends when its holder
+// lets go, on any thread, with or without the GIL (tests/memory/ holds every rule).
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace bridge {
+
+struct Node;
+struct Storage;
+
+enum class Access : uint8_t {
+  write,   // the holder may write: the storage is open
+  frozen,  // the holder cannot or may not write, and relies on nobody writing
+  legacy,  // a legacy DLPack capsule, consumer unknown: frozen for the engine's writes, open for its reads
+};
+
+// One live foreign view. Embedded in what the consumer holds (a Lease object, a DLPack context).
+struct LeaseRecord {
+  Storage* storage = nullptr;
+  const char* holder = "";    // static text: "numpy", "torch", "buffer", ...
+  const char* protocol = "";  // static text: "buffer", "dlpack", ...
+  Access access = Access::frozen;
+  LeaseRecord* next = nullptr;
+  LeaseRecord** link = nullptr;
+};
+
+struct Storage {
+  std::atomic<int32_t> refs{1};
+  std::atomic<int32_t> writers{0}, freezers{0}, legacies{0};  // live leases by access
+  std::atomic<int32_t> pins{0};  // evaluations that read these bytes without the GIL
+  void* data = nullptr;
+  size_t nbytes = 0, capacity = 0;
+  // Imported memory: `owner` keeps it alive and `drop` lets it go (queued until somebody holds the GIL).
+  bool imported = false;
+  bool owner_writes = false;  // imported from an owner that can write: born open
+  void* owner = nullptr;
+  void (*drop)(void* owner) = nullptr;
+  // Under the GIL:
+  int32_t n_nodes = 0;         // arrays that share the bytes
+  Node* nodes = nullptr;       // ... as a list (Node::shared_next)
+  const Node* lessee = nullptr;  // the array whose writable views are alive
+
+  std::atomic_flag lease_lock = ATOMIC_FLAG_INIT;
+  LeaseRecord* leases = nullptr;
+
+  // Somebody outside the engine may write these bytes: nothing may read them later than program order says.
+  bool open() const {
+    return owner_writes || writers.load(std::memory_order_relaxed) > 0 || legacies.load(std::memory_order_relaxed) > 0;
+  }
+  bool frozen() const {
+    return freezers.load(std::memory_order_relaxed) > 0 || legacies.load(std::memory_order_relaxed) > 0;
+  }
+  bool leased() const { return open() || frozen(); }
+};
+
+Storage* new_storage(size_t nbytes);  // engine memory; throws MemoryLimit
+// Foreign memory. When this throws, the owner has not been dropped.
+Storage* adopt_memory(void* data, size_t nbytes, bool owner_writes, void* owner, void (*drop)(void*));
+
+inline void retain(Storage* s) { s->refs.fetch_add(1, std::memory_order_relaxed); }
+void release(Storage*) noexcept;  // any thread, GIL or not
+
+// Registers a live view; the storage gains a reference that end_lease() gives back. The GIL is held.
+void begin_lease(LeaseRecord* record, Storage*, Access, const char* holder, const char* protocol);
+void end_lease(LeaseRecord* record) noexcept;  // any thread, GIL or not
+// visit(out, record) for every live lease, under the storage's lock: visit must not run Python or take locks.
+void lease_snapshot(Storage*, void (*visit)(void* out, const LeaseRecord&), void* out);
+
+// The engine storage with a live lease that contains this address, with a reference; nullptr when there is none.
+Storage* find_leased(const void* address) noexcept;
+
+// Drops the owners of imported memory whose last array went away without the GIL. The GIL is held.
+void drain_dropped_owners() noexcept;
+
+// Blocks (with the GIL released) until no evaluation on another thread reads the storage. The GIL is held.
+void wait_for_pins(Storage*);
+
+}  // namespace bridge

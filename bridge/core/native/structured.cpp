@@ -1,0 +1,420 @@
+// The native callables of views and structured ops: arguments in, a node out.
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "primitive.h"
+
+namespace bridge {
+namespace {
+
+using Args = PyObject* const*;
+
+template <int N>
+struct Parsed {
+  PyObject* values[N] = {};
+  PyObject* operator[](int i) const { return values[i] == Py_None ? nullptr : values[i]; }
+};
+
+// Parses `name(a, b, ..., stream=None)`; the stream is the last name.
+template <int N>
+Parsed<N> parse(const char* function, const char* const (&names)[N], int required, int max_positional, Args args, Py_ssize_t n, PyObject* keywords) {
+  Parsed<N> p;
+  parse_arguments({function, names, N, required, max_positional}, args, n, keywords, p.values);
+  check_stream(p.values[N - 1]);
+  return p;
+}
+
+NodeRef need_array(PyObject* o, const char* op) {
+  Operand operand = need_operand(o, op);
+  if (!operand.is_weak()) return operand.node;
+  DType t = default_dtype(operand.weak);
+  return make_constant(t, encode(operand.weak, t, op));
+}
+
+int64_t need_int(PyObject* o, const char* op, const char* what) {
+  Ref index(o ? PyNumber_Index(o) : nullptr);
+  if (!index) {
+    PyErr_Clear();
+    raise_type(message(std::string("bridge.") + op, std::string(what) + " must be an integer.", o ? Py_TYPE(o)->tp_name : "None"));
+  }
+  long long v = PyLong_AsLongLong(index.get());
+  if (v == -1 && PyErr_Occurred()) throw PythonError{};
+  return v;
+}
+
+NodeRef reshape_to(Node* a, int ndim, int64_t* shape) {
+  int inferred = -1;
+  int64_t known = 1;
+  bool fits = true;
+  for (int i = 0; i < ndim; ++i) {
+    if (shape[i] == -1 && inferred < 0) inferred = i;
+    else if (shape[i] < 0 || __builtin_mul_overflow(known, shape[i], &known)) fits = false;
+  }
+  if (fits && inferred >= 0) {
+    fits = known > 0 && a->size % known == 0;
+    if (fits) shape[inferred] = a->size / known;
+  } else if (fits) {
+    fits = known == a->size;
+  }
+  if (!fits)
+    raise_value(message("bridge.reshape", "an array of " + std::to_string(a->size) + " elements does not have that shape.", describe(a), shape_text(ndim, shape)));
+  return make_reshape(a, ndim, shape);
+}
+
+// The shape from positional arguments: (2, 3) or 2, 3.
+int shape_arguments(Args args, Py_ssize_t n, int64_t* shape, const char* op) {
+  if (n == 1) return to_shape(args[0], shape, op);
+  if (n > kMaxNdim) raise_value(std::string("[bridge.") + op + "] too many dimensions.");
+  for (Py_ssize_t i = 0; i < n; ++i) shape[i] = need_int(args[i], op, "an extent");
+  return static_cast<int>(n);
+}
+
+NodeRef transpose_by(Node* a, int count, const int64_t* axes) {
+  if (count != a->ndim)
+    raise_value(message("bridge.transpose", "the axes are not a permutation of the array's.", shape_text(count, axes), "each of 0 to " + std::to_string(a->ndim - 1) + " once"));
+  int permutation[kMaxNdim];
+  uint32_t seen = 0;
+  for (int i = 0; i < count; ++i) {
+    permutation[i] = normalize_axis(axes[i], a->ndim, "transpose");
+    if (seen >> permutation[i] & 1) raise_value(message("bridge.transpose", "an axis is named twice.", shape_text(count, axes)));
+    seen |= 1u << permutation[i];
+  }
+  return make_transpose(a, permutation);
+}
+
+NodeRef reversed(Node* a) {
+  int64_t axes[kMaxNdim];
+  for (int i = 0; i < a->ndim; ++i) axes[i] = a->ndim - 1 - i;
+  return transpose_by(a, a->ndim, axes);
+}
+
+PyObject* call_reshape(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"a", "shape", "stream"};
+  auto p = parse("reshape", kNames, 2, 2, args, n, names);
+  NodeRef a = need_array(p[0], "reshape");
+  int64_t shape[kMaxNdim];
+  int ndim = to_shape(p.values[1], shape, "reshape");
+  return wrap(reshape_to(a.get(), ndim, shape));
+}
+
+PyObject* call_transpose(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"a", "axes", "stream"};
+  auto p = parse("transpose", kNames, 1, 2, args, n, names);
+  NodeRef a = need_array(p[0], "transpose");
+  if (!p[1]) return wrap(reversed(a.get()));
+  int64_t axes[kMaxNdim];
+  int count = to_shape(p[1], axes, "transpose");
+  return wrap(transpose_by(a.get(), count, axes));
+}
+
+PyObject* call_flatten(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"a", "start_axis", "end_axis", "stream"};
+  auto p = parse("flatten", kNames, 1, 3, args, n, names);
+  NodeRef a = need_array(p[0], "flatten");
+  int64_t shape[kMaxNdim];
+  if (a->ndim == 0) {
+    shape[0] = 1;
+    return wrap(make_reshape(a.get(), 1, shape));
+  }
+  int start = normalize_axis(p[1] ? need_int(p[1], "flatten", "start_axis") : 0, a->ndim, "flatten");
+  int end = normalize_axis(p[2] ? need_int(p[2], "flatten", "end_axis") : -1, a->ndim, "flatten");
+  if (start > end) raise_value("[bridge.flatten] start_axis is behind end_axis.");
+  int ndim = 0;
+  for (int i = 0; i < a->ndim; ++i) {
+    if (i > start && i <= end) shape[ndim - 1] *= a->shape[i];
+    else shape[ndim++] = a->shape[i];
+  }
+  return wrap(make_reshape(a.get(), ndim, shape));
+}
+
+PyObject* call_swapaxes(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"a", "axis1", "axis2", "stream"};
+  auto p = parse("swapaxes", kNames, 3, 3, args, n, names);
+  NodeRef a = need_array(p[0], "swapaxes");
+  int64_t axes[kMaxNdim];
+  for (int i = 0; i < a->ndim; ++i) axes[i] = i;
+  int first = normalize_axis(need_int(p[1], "swapaxes", "axis1"), a->ndim, "swapaxes");
+  int second = normalize_axis(need_int(p[2], "swapaxes", "axis2"), a->ndim, "swapaxes");
+  std::swap(axes[first], axes[second]);
+  return wrap(transpose_by(a.get(), a->ndim, axes));
+}
+
+PyObject* call_moveaxis(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"a", "source", "destination", "stream"};
+  auto p = parse("moveaxis", kNames, 3, 3, args, n, names);
+  NodeRef a = need_array(p[0], "moveaxis");
+  int source = normalize_axis(need_int(p[1], "moveaxis", "source"), a->ndim, "moveaxis");
+  int target = normalize_axis(need_int(p[2], "moveaxis", "destination"), a->ndim, "moveaxis");
+  std::vector<int64_t> axes;
+  for (int i = 0; i < a->ndim; ++i)
+    if (i != source) axes.push_back(i);
+  axes.insert(axes.begin() + target, source);
+  return wrap(transpose_by(a.get(), a->ndim, axes.data()));
+}
+
+PyObject* call_expand_dims(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"a", "axis", "stream"};
+  auto p = parse("expand_dims", kNames, 2, 2, args, n, names);
+  NodeRef a = need_array(p[0], "expand_dims");
+  int64_t values[kMaxNdim];
+  int count = to_shape(p.values[1], values, "expand_dims");
+  int ndim = a->ndim + count;
+  if (ndim > kMaxNdim) raise_value("[bridge.expand_dims] too many dimensions.");
+  uint32_t added = 0;
+  for (int i = 0; i < count; ++i) {
+    uint32_t b = 1u << normalize_axis(values[i], ndim, "expand_dims");
+    if (added & b) raise_value("[bridge.expand_dims] an axis is named twice.");
+    added |= b;
+  }
+  int64_t shape[kMaxNdim];
+  for (int i = 0, from = 0; i < ndim; ++i) shape[i] = added >> i & 1 ? 1 : a->shape[from++];
+  return wrap(make_reshape(a.get(), ndim, shape));
+}
+
+PyObject* call_squeeze(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"a", "axis", "stream"};
+  auto p = parse("squeeze", kNames, 1, 2, args, n, names);
+  NodeRef a = need_array(p[0], "squeeze");
+  uint32_t mask = p[1] ? axes_mask(p[1], a->ndim, "squeeze") : 0;
+  int64_t shape[kMaxNdim];
+  int ndim = 0;
+  for (int i = 0; i < a->ndim; ++i) {
+    bool drop = p[1] ? mask >> i & 1 : a->shape[i] == 1;
+    if (drop && a->shape[i] != 1)
+      raise_value(message("bridge.squeeze", "axis " + std::to_string(i) + " has an extent other than 1.", describe(a.get())));
+    if (!drop) shape[ndim++] = a->shape[i];
+  }
+  return wrap(make_reshape(a.get(), ndim, shape));
+}
+
+PyObject* call_broadcast_to(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"a", "shape", "stream"};
+  auto p = parse("broadcast_to", kNames, 2, 2, args, n, names);
+  NodeRef a = need_array(p[0], "broadcast_to");
+  int64_t shape[kMaxNdim];
+  int ndim = to_shape(p.values[1], shape, "broadcast_to");
+  return wrap(make_broadcast(a.get(), ndim, shape));
+}
+
+std::vector<NodeRef> need_arrays(PyObject* o, const char* op) {
+  std::vector<NodeRef> arrays;
+  if (is_array(o)) raise_type(message(std::string("bridge.") + op, "a sequence of arrays is wanted, not one array."));
+  Ref items = Ref::check(PySequence_Fast(o, "a sequence of arrays is wanted"));
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i) arrays.push_back(need_array(PySequence_Fast_GET_ITEM(items.get(), i), op));
+  if (arrays.empty()) raise_value(message(std::string("bridge.") + op, "at least one array is needed."));
+  return arrays;
+}
+
+PyObject* call_concatenate(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"arrays", "axis", "stream"};
+  auto p = parse("concatenate", kNames, 1, 2, args, n, names);
+  std::vector<NodeRef> arrays = need_arrays(p.values[0], "concatenate");
+  bool flat = p.values[1] == Py_None;
+  if (flat)
+    for (NodeRef& a : arrays) a = make_reshape(a.get(), 1, &a->size);
+  int64_t axis = flat || !p[1] ? 0 : need_int(p[1], "concatenate", "axis");
+  return wrap(make_concatenate(arrays.data(), static_cast<int>(arrays.size()), normalize_axis(axis, arrays[0]->ndim, "concatenate")));
+}
+
+PyObject* call_stack(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"arrays", "axis", "stream"};
+  auto p = parse("stack", kNames, 1, 2, args, n, names);
+  std::vector<NodeRef> arrays = need_arrays(p.values[0], "stack");
+  int ndim = arrays[0]->ndim + 1;
+  if (ndim > kMaxNdim) raise_value("[bridge.stack] too many dimensions.");
+  int axis = normalize_axis(p[1] ? need_int(p[1], "stack", "axis") : 0, ndim, "stack");
+  int64_t shape[kMaxNdim], common[kMaxNdim];
+  memcpy(common, arrays[0]->shape, sizeof(int64_t) * arrays[0]->ndim);
+  for (NodeRef& a : arrays) {
+    if (a->ndim != ndim - 1 || memcmp(a->shape, common, sizeof(int64_t) * a->ndim))
+      raise_value(message("bridge.stack", "the arrays differ in shape.", describe(arrays[0].get()) + " and " + describe(a.get())));
+    for (int i = 0, from = 0; i < ndim; ++i) shape[i] = i == axis ? 1 : a->shape[from++];
+    a = make_reshape(a.get(), ndim, shape);
+  }
+  return wrap(make_concatenate(arrays.data(), static_cast<int>(arrays.size()), axis));
+}
+
+PyObject* call_matmul(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"a", "b", "stream"};
+  auto p = parse("matmul", kNames, 2, 2, args, n, names);
+  return wrap(make_matmul(need_operand(p.values[0], "matmul"), need_operand(p.values[1], "matmul")));
+}
+
+PyObject* call_cast(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"a", "dtype", "stream"};
+  auto p = parse("cast", kNames, 2, 2, args, n, names);
+  return wrap(make_cast(need_array(p.values[0], "cast").get(), to_dtype(p.values[1])));
+}
+
+struct Number {
+  bool integer = true;
+  double real = 0;
+  int64_t bits = 0;
+};
+Number need_number(PyObject* o, const char* op) {
+  Operand operand = need_operand(o, op);
+  Ref held;
+  if (!operand.is_weak()) {  // a 0-d array is read
+    if (operand.node->size != 1) raise_type(message(std::string("bridge.") + op, "a number is wanted.", describe(operand.node.get())));
+    Ref boxed = Ref::check(wrap(operand.node));
+    held = Ref::check(to_python(operand.node->dtype, evaluated_node(boxed.get())->data));
+    if (!to_weak(held.get(), &operand.weak)) raise_type(std::string("[bridge.") + op + "] a number is wanted.");
+  }
+  const Weak& w = operand.weak;
+  if (w.category == Weak::complex || w.is_unsigned) raise_type(message(std::string("bridge.") + op, "the bounds must be real numbers within int64."));
+  if (w.category == Weak::floating) return {false, w.real, 0};
+  return {true, static_cast<double>(w.bits), w.bits};
+}
+
+PyObject* call_arange(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"start", "stop", "step", "dtype", "stream"};
+  auto p = parse("arange", kNames, 0, 4, args, n, names);
+  Number start, stop, step{true, 1, 1};
+  if (!p[0] && !p[1]) raise_type("arange() missing required argument 'stop'");
+  if (!p[1]) {
+    stop = need_number(p[0], "arange");
+  } else {
+    if (p[0]) start = need_number(p[0], "arange");
+    stop = need_number(p[1], "arange");
+  }
+  if (p[2]) step = need_number(p[2], "arange");
+  bool integers = start.integer && stop.integer && step.integer;
+  if (std::isnan(start.real) || std::isnan(stop.real) || std::isnan(step.real) || std::isinf(start.real) || std::isinf(stop.real))
+    raise_value("[bridge.arange] the bounds must be finite numbers.");
+  if (step.real == 0) raise_value("[bridge.arange] the step must not be zero.");
+  int64_t count = 0;
+  if (integers) {
+    __int128 span = static_cast<__int128>(stop.bits) - start.bits, by = step.bits;
+    __int128 whole = span / by + (span % by != 0 && (span > 0) == (by > 0) ? 1 : 0);
+    if (whole > INT64_MAX / 16) raise_value("[bridge.arange] too many elements.");
+    count = whole < 0 || (span > 0) != (by > 0) ? 0 : static_cast<int64_t>(whole);
+    if (span == 0) count = 0;
+  } else {
+    double exact = std::ceil((stop.real - start.real) / step.real);
+    if (exact > 9e17) raise_value("[bridge.arange] too many elements.");
+    count = exact > 0 ? static_cast<int64_t>(exact) : 0;
+  }
+  DType t = DType::float32;
+  if (p[3]) {
+    t = to_dtype(p[3]);
+  } else if (integers) {
+    auto fits = [](int64_t v) { return v >= INT32_MIN && v <= INT32_MAX; };
+    bool small = count == 0 || (fits(start.bits) && fits(start.bits + (count - 1) * step.bits));
+    t = small ? DType::int32 : DType::int64;
+  }
+  Kind k = kind(t);
+  bool native = t == DType::float32 || t == DType::float64 || ((k == Kind::signed_integer || k == Kind::unsigned_integer) && integers);
+  // Other dtypes count in a wide type and convert.
+  DType made = native ? t : integers && k <= Kind::signed_integer ? DType::int64 : DType::float64;
+  return wrap(make_cast(make_arange(made, count, start.real, step.real, start.bits, step.bits).get(), t));
+}
+
+PyObject* call_full(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"shape", "vals", "dtype", "stream"};
+  auto p = parse("full", kNames, 2, 3, args, n, names);
+  int64_t shape[kMaxNdim];
+  int ndim = to_shape(p.values[0], shape, "full");
+  for (int i = 0; i < ndim; ++i)
+    if (shape[i] < 0) raise_value(message("bridge.full", "an extent is negative.", shape_text(ndim, shape)));
+  Operand value = need_operand(p.values[1], "full");
+  if (value.is_weak()) {
+    DType t = p[2] ? to_dtype(p[2]) : default_dtype(value.weak);
+    return wrap(make_constant(t, encode(value.weak, t, "full"), ndim, shape));
+  }
+  NodeRef a = p[2] ? make_cast(value.node.get(), to_dtype(p[2])) : value.node;
+  NodeRef spread = make_broadcast(a.get(), ndim, shape);
+  return wrap(make_copy(spread.get()));
+}
+
+// One integer an axis, as a fixed-size list.
+void need_axes(PyObject* o, const Node* a, int64_t* values, const char* op) {
+  if (to_shape(o, values, op) != a->ndim) raise_value(message(std::string("bridge.") + op, "one integer an axis is wanted.", describe(a)));
+}
+
+void check_region(const Node* a, const int64_t* start, const int64_t* step, const int64_t* count, const char* op) {
+  for (int i = 0; i < a->ndim; ++i) {
+    int64_t last, span;
+    bool overflow = count[i] < 0 || (count[i] > 0 && (__builtin_mul_overflow(count[i] - 1, step[i], &span) || __builtin_add_overflow(start[i], span, &last)));
+    if (overflow || (count[i] > 0 && (start[i] < 0 || start[i] >= a->shape[i] || last < 0 || last >= a->shape[i])))
+      raise_index(message(std::string("bridge.") + op, "the region leaves the array on axis " + std::to_string(i) + ".", describe(a)));
+    if (count[i] > 1 && step[i] == 0) raise_value(message(std::string("bridge.") + op, "a step of zero selects one element many times."));
+  }
+}
+
+PyObject* call_slice(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"a", "start", "step", "count", "stream"};
+  auto p = parse("slice", kNames, 4, 4, args, n, names);
+  NodeRef a = need_array(p.values[0], "slice");
+  int64_t start[kMaxNdim], step[kMaxNdim], count[kMaxNdim];
+  need_axes(p.values[1], a.get(), start, "slice");
+  need_axes(p.values[2], a.get(), step, "slice");
+  need_axes(p.values[3], a.get(), count, "slice");
+  check_region(a.get(), start, step, count, "slice");
+  return wrap(make_slice(a.get(), start, step, count));
+}
+
+PyObject* call_slice_update(Args args, Py_ssize_t n, PyObject* names) {
+  static const char* const kNames[] = {"a", "b", "start", "step", "stream"};
+  auto p = parse("slice_update", kNames, 4, 4, args, n, names);
+  NodeRef a = need_array(p.values[0], "slice_update"), b = need_array(p.values[1], "slice_update");
+  int64_t start[kMaxNdim], step[kMaxNdim];
+  need_axes(p.values[2], a.get(), start, "slice_update");
+  need_axes(p.values[3], a.get(), step, "slice_update");
+  if (b->ndim != a->ndim) raise_value(message("bridge.slice_update", "the update has another number of axes.", describe(b.get()), describe(a.get())));
+  check_region(a.get(), start, step, b->shape, "slice_update");
+  return wrap(make_slice_update(a.get(), start, step, b->shape, b.get()));
+}
+
+struct Entry {
+  const char* name;
+  NativeCall call;
+};
+constexpr Entry kEntries[] = {
+    {"reshape", call_reshape},         {"transpose", call_transpose}, {"flatten", call_flatten},
+    {"swapaxes", call_swapaxes},       {"moveaxis", call_moveaxis},   {"expand_dims", call_expand_dims},
+    {"squeeze", call_squeeze},         {"broadcast_to", call_broadcast_to}, {"concatenate", call_concatenate},
+    {"stack", call_stack},             {"matmul", call_matmul},       {"cast", call_cast},
+    {"arange", call_arange},           {"full", call_full},           {"slice", call_slice},
+    {"slice_update", call_slice_update},
+};
+
+}  // namespace
+
+NativeCall find_structured(const char* name) {
+  for (const Entry& e : kEntries)
+    if (!strcmp(e.name, name)) return e.call;
+  return nullptr;
+}
+
+PyObject* method_reshape(PyObject* self, Args args, Py_ssize_t n, PyObject* names) {
+  return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
+    static const char* const kNames[] = {"shape", "stream"};
+    PyObject* values[2] = {};
+    parse_arguments({"reshape", kNames, 2, 0, 0}, args + n, 0, names, values);
+    check_stream(values[1]);
+    int64_t shape[kMaxNdim];
+    int ndim;
+    if (values[0]) ndim = to_shape(values[0], shape, "reshape");
+    else ndim = shape_arguments(args, n, shape, "reshape");
+    return wrap(reshape_to(node_of(self), ndim, shape));
+  });
+}
+
+PyObject* method_transpose(PyObject* self, Args args, Py_ssize_t n, PyObject* names) {
+  return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
+    static const char* const kNames[] = {"axes", "stream"};
+    PyObject* values[2] = {};
+    parse_arguments({"transpose", kNames, 2, 0, 0}, args + n, 0, names, values);
+    check_stream(values[1]);
+    Node* a = node_of(self);
+    int64_t axes[kMaxNdim];
+    PyObject* given = values[0] ? values[0] : n == 1 ? args[0] : nullptr;
+    if (n == 0 && (!given || given == Py_None)) return wrap(reversed(a));
+    if (given == Py_None) return wrap(reversed(a));
+    int count = given ? to_shape(given, axes, "transpose") : shape_arguments(args, n, axes, "transpose");
+    return wrap(transpose_by(a, count, axes));
+  });
+}
+
+}  // namespace bridge
