@@ -6,12 +6,15 @@ The C++ extension imports this module when it first has to raise, so it imports 
 from __future__ import annotations
 
 __all__ = [
+    "AxisError",
     "BridgeError",
     "CopyRequired",
     "DTypeError",
     "GradientWarning",
     "PluginError",
+    "PluginWarning",
     "UnknownTarget",
+    "human_bytes",
     "message",
 ]
 
@@ -36,8 +39,16 @@ class PluginError(BridgeError):
     """A plugin broke its contract: it could not be loaded, or it answered with something it had not promised."""
 
 
+class AxisError(BridgeError, ValueError, IndexError):
+    """An axis is out of bounds. Both a ValueError and an IndexError, as NumPy's."""
+
+
 class GradientWarning(UserWarning):
     """A traced value left the engine: gradients will not see what happens outside."""
+
+
+class PluginWarning(UserWarning):
+    """A plugin could not be used, or an observer failed. The rest works on."""
 
 
 def message(
@@ -63,3 +74,12 @@ def message(
         f"  {label:<5} {text}" for label, text in (("got:", got), ("want:", want), ("fix:", fix)) if text is not None
     )
     return "\n".join(lines)
+
+
+def human_bytes(count: int) -> str:
+    """A number of bytes as people write it: 12 B, 48 KiB, 1.5 MiB."""
+    size, units = float(count), ["TiB", "GiB", "MiB", "KiB", "B"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        units.pop()
+    return f"{size:.3g} {units[-1]}" if size < 1000 else f"{size:.0f} {units[-1]}"

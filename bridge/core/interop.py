@@ -1,0 +1,427 @@
+"""The verb of the product: `to` hands any array to any framework, `from_` and `asarray` take any array in.
+
+Read it downwards. A plain call with all keywords at their defaults looks its shortcut up in a dictionary and is done.
+Everything else takes the readable path: resolve the target, describe the source, choose the route (`route.choose`),
+perform it, and tell who listens. Nests of arrays are mapped leaf by leaf.
+"""
+
+from __future__ import annotations
+
+import copy as copying
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from bridge.core.errors import BridgeError, CopyRequired, DTypeError, UnknownTarget, message
+from bridge.core.framework import ITEMSIZE, Facts, Framework, Source, dtype_name
+from bridge.core.record import Log, Plan, Receipt
+from bridge.core.registry import registry
+from bridge.core.route import SAME, Request, Route, choose
+
+__all__ = ["asarray", "explain", "from_", "record", "to"]
+
+_rows = registry.rows
+_into_bridge = registry.row("bridge")
+_logs: list[Log] = []
+
+
+def to(
+    target: Any,
+    x: Any,
+    *,
+    copy: bool | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    readonly: bool = False,
+    detach: bool = False,
+    via: str | None = None,
+) -> Any:
+    """`x` as an array of `target`; no byte is copied if that can be avoided.
+
+    Args:
+        target: name of a framework ("numpy", "torch", "jax", "tensorflow", "bridge", any plugin's), its module, or its
+            array type.
+        x: array of any framework, exporter of DLPack or of the buffer protocol, Python number, or a nest of them (dict,
+            list, tuple, namedtuple, dataclass), which comes back as the same nest of new arrays.
+        copy: None shares if possible; False shares or raises; True returns memory that nobody else has.
+        dtype: None keeps the dtype exactly; another one converts (and therefore copies). Name or dtype object.
+        device: None stays where the array is; "cpu" copies to the host; others are places as the target names them.
+        readonly: a promise not to write into the result (and, of what comes in, that nobody writes into it). Read-only
+            memory is then shared with targets that cannot express it; where the target can, the result is read-only.
+        detach: True hands over the values of an array that requires grad; its gradient ends there.
+        via: None takes the cheapest exact door; a name ("dlpack", "buffer", "memoryview", ...) forces one.
+
+    Returns:
+        Array of the same shape and dtype. Shared memory is kept alive from both sides, whichever goes first.
+
+    Raises:
+        CopyRequired: copy=False and the bytes cannot be shared; the message says why.
+        DTypeError: the target has no such dtype, so that it would have been narrowed.
+        UnknownTarget: no such framework, or it is not installed.
+        BridgeError: there are no bytes to hand over (traced, sparse, requires grad, another device).
+    """
+    if copy is None and dtype is None and device is None and via is None and not readonly and not detach:
+        try:
+            shortcut = _rows[target].get(type(x))
+        except (KeyError, TypeError):  # no row yet; a target that is no name
+            shortcut = None
+        if shortcut is not None:
+            result = shortcut(x)
+            if result is not None:
+                return result
+    return _Call(target, copy, dtype, device, readonly, detach, via).map(x)
+
+
+def from_(
+    x: Any,
+    *,
+    copy: bool | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    readonly: bool = False,
+    detach: bool = False,
+    via: str | None = None,
+) -> Any:
+    """Array over the memory of any framework's array: `to("bridge", x)`, which explains the arguments.
+
+    Memory that its owner can write stays the owner's to write: both sides see it, and the engine never writes it.
+    `readonly=True` promises that nobody writes, and gives full laziness.
+    """
+    if copy is None and dtype is None and device is None and via is None and not readonly and not detach:
+        shortcut = _into_bridge.get(type(x))
+        if shortcut is not None:
+            result = shortcut(x)
+            if result is not None:
+                return result
+    return _Call("bridge", copy, dtype, device, readonly, detach, via, tag="bridge.from_").map(x)
+
+
+def asarray(x: Any, dtype: Any = None, *, copy: bool | None = None, device: Any = None, readonly: bool = False) -> Any:
+    """One array from anything: `from_` for what is an array already, `bridge.array` for numbers and sequences of them.
+
+    Unlike `from_` it reads a list as one array, as the array API standard does; a list has no memory to share, so
+    copy=False refuses it.
+    """
+    call = _Call("bridge", copy, dtype, device, readonly, False, None, tag="bridge.asarray")
+    if not isinstance(x, list | tuple):
+        return call.leaf(x)
+    if copy is False:
+        problem = f"the bytes cannot be shared: a {type(x).__name__} of numbers has no memory of its own"
+        raise CopyRequired(message(call.tag, problem, got="copy=False", fix="copy=None"))
+    from bridge.core import _native
+
+    return _native.array(x, None if call.request.dtype is None else _native.DTYPES[call.request.dtype])
+
+
+def explain(
+    target: Any,
+    x: Any,
+    *,
+    copy: bool | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    readonly: bool = False,
+    detach: bool = False,
+    via: str | None = None,
+) -> Any:
+    """The plan of `to` with the same arguments, and nothing done: a `Plan`, or for a nest a `Log` of plans.
+
+    Evaluates `x` if it is lazy, because only then its memory is known. Refusals are plans too; only an unknown target
+    raises.
+    """
+    call = _Call(target, copy, dtype, device, readonly, detach, via, tag=f"bridge.explain({_spelled(target)})")
+    plans = Log()
+    call.visit = lambda leaf: plans.append(call.plan(leaf))
+    call.map(x)
+    return plans[0] if len(plans) == 1 and not _is_nest(x) else plans
+
+
+@contextmanager
+def record() -> Iterator[Log]:
+    """Collect a receipt of every conversion made inside, on any thread.
+
+    Yields:
+        Log: iterable; prints as a table; `.bytes_copied`; `.html()` is the text of a page.
+    """
+    log = Log()
+    _logs.append(log)
+    registry.watch(+1)
+    try:
+        yield log
+    finally:
+        registry.watch(-1)
+        _logs[:] = [other for other in _logs if other is not log]
+
+
+class _Call:
+    """One call of a verb on the readable path: its target, its request, and what is done with each leaf."""
+
+    def __init__(
+        self,
+        target: Any,
+        copy: bool | None,
+        dtype: Any,
+        device: Any,
+        readonly: bool,
+        detach: bool,
+        via: str | None,
+        *,
+        tag: str | None = None,
+    ) -> None:
+        self.tag = tag or f"bridge.to({_spelled(target)})"
+        self.target = registry.target(target, tag=self.tag)
+        if copy not in (None, False, True):
+            raise TypeError(message(self.tag, "copy is a question with three answers", want="None, False or True"))
+        self.request = Request(
+            copy=copy,
+            dtype=None if dtype is None else dtype_name(dtype, tag=self.tag),
+            device=_device_name(device),
+            readonly=bool(readonly),
+            detach=bool(detach),
+            via=via,
+        )
+        self.plain = self.request == _PLAIN
+        self.visit: Callable[[Any], Any] = self.leaf
+
+    # --------------------------------------------------------------------------------------------------------- nests
+
+    def map(self, x: Any) -> Any:
+        """`visit` applied to every array of a nest; an error says where in the nest it happened."""
+        kind = type(x)
+        if not _is_nest(x):
+            return self.visit(x)
+        if isinstance(x, dict):
+            return _replaced(x, {key: self._item(value, f"[{key!r}]") for key, value in x.items()})
+        if isinstance(x, tuple) and hasattr(kind, "_fields"):
+            return kind(*(self._item(value, f".{name}") for name, value in zip(kind._fields, x, strict=True)))
+        if isinstance(x, list | tuple):
+            return kind(self._item(value, f"[{index}]") for index, value in enumerate(x))
+        new = copying.copy(x)
+        for field in dataclasses.fields(x):
+            object.__setattr__(new, field.name, self._item(getattr(x, field.name), f".{field.name}"))
+        return new
+
+    def _item(self, x: Any, where: str) -> Any:
+        if self.plain and self.visit == self.leaf:
+            shortcut = registry.row(self.target.name).get(type(x))
+            result = None if shortcut is None else shortcut(x)
+            if result is not None:
+                return result
+        if x is None:
+            return None
+        try:
+            return self.map(x)
+        except BridgeError as error:
+            _say_where(error, where)
+            raise
+
+    # --------------------------------------------------------------------------------------------------------- leaves
+
+    def leaf(self, x: Any) -> Any:
+        """One array, converted."""
+        framework, source = self._source(x)
+        route = self._choose(framework, source)
+        if route.outcome == "refuse":
+            raise route.error(self._text(route, source.facts))
+        result = self._perform(framework, source, route)
+        if self.plain:
+            registry.learn(self.target, framework, type(x))
+        self._tell(Receipt, framework, source.facts, route)
+        return result
+
+    def plan(self, x: Any) -> Plan:
+        """One array, only looked at."""
+        framework, source = self._source(x)
+        plan: Plan = _plan(Plan, self.target, framework, source.facts, self._choose(framework, source))
+        return plan
+
+    def _source(self, x: Any) -> tuple[Framework, Source]:
+        """The record of the framework that `x` is from, and `x` described."""
+        kind = type(x)
+        framework = registry.framework_of(kind)
+        if framework is not None:
+            return framework, registry.describe(framework, x)
+        if kind in _NUMBERS:
+            from bridge.plugins import numpy
+
+            framework = dataclasses.replace(registry.frameworks["numpy"], name="python")
+            return framework, numpy.scalar(x, self._scalar_dtype(x))
+        if hasattr(kind, "__dlpack__") or _exports_buffer(x):
+            from bridge.plugins import bridge
+
+            return bridge.exporter(x), bridge.describe_exporter(x)
+        raise BridgeError(
+            message(
+                self.tag,
+                f"a {kind.__module__}.{kind.__qualname__} is no array",
+                want="an array of a known framework, an exporter of DLPack or of the buffer protocol, or a number",
+                fix="bridge.array(x), if it is a sequence of numbers",
+            )
+        )
+
+    def _scalar_dtype(self, number: complex) -> str:
+        """The dtype asked for, else the default of the kind; an integer takes the first of three that holds it."""
+        wanted = self.request.dtype
+        if not isinstance(number, int) or isinstance(number, bool):
+            return wanted or _NUMBERS[type(number)]
+        ranges = _INTEGER_RANGES if wanted is None else {wanted: _INTEGER_RANGES.get(wanted)}
+        for dtype, limits in ranges.items():
+            if limits is None or limits[0] <= number <= limits[1]:
+                return dtype
+        raise DTypeError(
+            message(self.tag, f"{wanted or 'no integer dtype'} holds {number}", fix='dtype="float64", which rounds')
+        )
+
+    def _choose(self, framework: Framework, source: Source) -> Route:
+        try:
+            return choose(self.target, framework, source.facts, self.request)
+        except ImportError as error:
+            raise self._not_installed(error) from error
+
+    def _perform(self, framework: Framework, source: Source, route: Route) -> Any:
+        """Do what the route says. Copies are made into fresh memory, which is then shared like any other."""
+        if route.outcome == "copy" and not self._copies_itself(route):
+            fresh = self._fresh(framework, source, route)
+            return self._perform(*self._settled(fresh, route))
+        try:
+            return registry.export(self.target, source, route)
+        except (BridgeError, MemoryError):
+            raise
+        except ImportError as error:
+            raise self._not_installed(error) from error
+        except Exception as error:
+            problem = f"{self.target.name} refused the memory: {type(error).__name__}: {error}"
+            raise BridgeError(self._text(dataclasses.replace(route, reason=problem), source.facts)) from error
+
+    def _copies_itself(self, route: Route) -> bool:
+        if self.target.copies or route.door == SAME:
+            return True
+        return any(door.name == route.door and not door.shares for door in self.target.takes)
+
+    def _fresh(self, framework: Framework, source: Source, route: Route) -> Source:
+        """Memory that nobody else has, with the values in the dtype that was asked for."""
+        if route.dtype != source.facts.dtype:
+            engine = registry.frameworks["bridge"]
+            converting = choose(engine, framework, source.facts, Request(dtype=route.dtype, detach=True))
+            return registry.describe(engine, registry.export(engine, source, converting))
+        made = source.fresh()
+        if made is not None:
+            return made
+        from bridge.plugins import numpy
+
+        return numpy.fresh(source.ndarray())
+
+    def _settled(self, fresh: Source, route: Route) -> tuple[Framework, Source, Route]:
+        """The way from fresh memory into the target: shared, by the same door if it is open from there."""
+        framework = registry.frameworks[fresh.facts.framework]
+        request = Request(readonly=self.request.readonly)
+        via = request._replace(via=self.request.via)
+        for asked in (via, request):
+            again = choose(self.target, framework, fresh.facts, asked)
+            if again.outcome == "share":
+                return framework, fresh, dataclasses.replace(again, outcome="share")
+        return framework, fresh, again
+
+    # -------------------------------------------------------------------------------------------------------- telling
+
+    def _tell(self, kind: type[Receipt], framework: Framework, facts: Facts, route: Route) -> None:
+        if not registry.watched:
+            return
+        receipt = _plan(kind, self.target, framework, facts, route)
+        for log in tuple(_logs):
+            log.append(receipt)
+        registry.converted(receipt)
+
+    def _text(self, route: Route, facts: Facts) -> str:
+        keywords = [f"{name}={value!r}" for name, value in self.request._asdict().items() if value not in (None, False)]
+        if self.request.copy is False:
+            keywords.insert(0, "copy=False")
+        array = f"{facts.dtype}[{', '.join(map(str, facts.shape))}]" if facts.dtype else facts.framework
+        strides = f" strides {facts.strides}" if facts.strides else ""
+        got = ", ".join([f"{array}{strides}", *keywords])
+        return message(self.tag, route.reason, got=got, want=route.want, fix=route.fix)
+
+    def _not_installed(self, error: ImportError) -> UnknownTarget:
+        problem = f"{self.target.name} cannot be imported: {error}"
+        return UnknownTarget(message(self.tag, problem, fix=self.target.install))
+
+
+def _plan(kind: type[Plan], target: Framework, framework: Framework, facts: Facts, route: Route) -> Any:
+    return kind(
+        source=framework.name,
+        target=target.name,
+        dtype=facts.dtype,
+        shape=facts.shape,
+        nbytes=facts.nbytes,
+        outcome=_OUTCOMES[route.outcome],
+        route=route.door,
+        rule=route.rule,
+        why=route.reason,
+        converted=route.dtype if route.dtype not in ("", facts.dtype) else None,
+        fix=route.fix,
+    )
+
+
+_PLAIN = Request()
+_OUTCOMES: Mapping[str, Any] = {"share": "shared", "copy": "copied", "refuse": "refused"}
+_NUMBERS: Mapping[type, str] = {bool: "bool", int: "int32", float: "float32", complex: "complex64"}
+_INTEGER_RANGES: dict[str, tuple[int, int] | None] = {
+    "int32": (-(2**31), 2**31 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+    "uint64": (0, 2**64 - 1),
+    **{f"uint{8 * size}": (0, 2 ** (8 * size) - 1) for size in (1, 2, 4)},
+    **{f"int{8 * size}": (-(2 ** (8 * size - 1)), 2 ** (8 * size - 1) - 1) for size in (1, 2)},
+}
+
+
+def _is_nest(x: Any) -> bool:
+    """Whether `x` is a container of arrays. What some framework, DLPack or a buffer knows as an array is not."""
+    if isinstance(x, dict | list | tuple):
+        return registry.framework_of(type(x)) is None
+    if not dataclasses.is_dataclass(x) or isinstance(x, type):
+        return False
+    return registry.framework_of(type(x)) is None and not hasattr(x, "__dlpack__")
+
+
+def _replaced(old: dict[Any, Any], items: dict[Any, Any]) -> dict[Any, Any]:
+    """The items in a dictionary of the same type, with whatever else the old one carries (a default factory)."""
+    if type(old) is dict:
+        return items
+    new = copying.copy(old)
+    new.update(items)
+    return new
+
+
+def _say_where(error: BridgeError, where: str) -> None:
+    """Add the place in the nest to the error, once, growing from the leaf to the root."""
+    notes = getattr(error, "__notes__", [])
+    if notes and notes[-1].startswith("  at:   x"):
+        notes[-1] = notes[-1].replace("x", f"x{where}", 1)
+    else:
+        error.add_note(f"  at:   x{where}")
+
+
+def _exports_buffer(x: Any) -> bool:
+    try:
+        memoryview(x).release()
+    except (TypeError, BufferError, ValueError):
+        return False
+    return True
+
+
+def _device_name(device: Any) -> str | None:
+    """ "cpu" for every way to say so (a string, torch.device("cpu"), jax's and TensorFlow's names, bridge.cpu)."""
+    if device is None:
+        return None
+    name = str(device).lower()
+    return "cpu" if name in ("cpu", "cpu:0") or name.endswith("device:cpu:0") or name.startswith("device(cpu") else name
+
+
+def _spelled(target: Any) -> str:
+    if isinstance(target, str):
+        return repr(target)
+    return getattr(target, "__name__", None) or repr(target)
+
+
+assert set(_INTEGER_RANGES) <= set(ITEMSIZE)

@@ -1,0 +1,299 @@
+"""Which plugin owns what: target name -> Framework, array type -> Framework, and the shortcuts learned from use.
+
+pluggy finds the plugins and checks their hooks; a dictionary dispatches. Plugins are loaded at the first conversion,
+never by `import bridge`. A third-party plugin that cannot be used becomes one `PluginWarning` that names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+import bridge.plugins
+from bridge import hookspecs
+from bridge.core.errors import PluginError, PluginWarning, UnknownTarget, message
+from bridge.core.framework import Framework, Shortcut, Source
+from bridge.core.record import Receipt
+from bridge.core.route import Route
+
+__all__ = ["GROUP", "Registry", "registry"]
+
+#: Entry points of this group name plugin modules or objects.
+GROUP = "bridge.plugins"
+
+Hook = Callable[..., Any]
+
+
+class Registry:
+    """The plugins of one process. Loading and registering lock; look-ups are dictionary reads."""
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager("bridge")
+        self.manager.add_hookspecs(hookspecs)
+        self.frameworks: dict[str, Framework] = {}
+        # Target name -> exact source type -> function. Emptied in place while somebody watches, so that holders of a
+        # row need not ask; `_learned` remembers what to put back.
+        self.rows: dict[str, dict[type, Shortcut]] = {}
+        self._learned: dict[str, dict[type, Shortcut]] = {}
+        self._made: dict[tuple[str, str], Shortcut | None] = {}
+        self._owners: dict[str, object] = {}
+        self._type_names: dict[str, Framework] = {}
+        self._types: dict[type, Framework | None] = {}
+        self._hooks: dict[tuple[str, str], Hook | None] = {}
+        self._installed: set[str] = set()
+        self._watchers = 0
+        self._loaded = False
+        self._lock = threading.RLock()
+
+    # ------------------------------------------------------------------------------------------------------- loading
+
+    def load(self) -> None:
+        """Load the built-in plugins and the installed ones, once."""
+        if self._loaded:
+            return
+        with self._lock:
+            if self._loaded:
+                return
+            self._loaded = True  # first, so that a plugin that converts while it is imported does not come back here
+            for module in pkgutil.iter_modules(bridge.plugins.__path__):
+                if not module.name.startswith("_"):
+                    self._adopt(importlib.import_module(f"bridge.plugins.{module.name}"), module.name)
+            for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+                self._try(entry)
+            self._settle()
+
+    def register(self, plugin: object, name: str | None = None) -> None:
+        """Add a plugin that has no entry point.
+
+        Raises:
+            PluginError: it declares a framework that exists, or its hooks do not fit; nothing of it stays.
+        """
+        self.load()
+        with self._lock:
+            try:
+                self._adopt(plugin, name)
+            except Exception as error:
+                raise PluginError(
+                    message("bridge.plugins", f"the plugin {name or plugin!r} cannot be used: {error}")
+                ) from error
+            self._settle()
+
+    def unregister(self, plugin: object) -> None:
+        """Take a plugin away, with its frameworks. Arrays that it made live on."""
+        with self._lock:
+            self._drop(plugin)
+            self._settle()
+
+    def _try(self, entry: EntryPoint) -> None:
+        try:
+            self._adopt(entry.load(), entry.name)
+        except Exception as error:
+            text = f"bridge: plugin {entry.name!r} ({entry.value}) cannot be used: {type(error).__name__}: {error}"
+            warnings.warn(text, PluginWarning)
+
+    def _adopt(self, plugin: object, name: str | None) -> None:
+        """Register a plugin and its frameworks, all or nothing."""
+        self.manager.register(plugin, name)
+        try:
+            self.manager.check_pending()  # a hook with a misspelt name would never be called
+            for framework in self._declared_by(plugin):
+                self._declare(framework, plugin)
+        except BaseException:
+            self._drop(plugin)
+            raise
+
+    def _declared_by(self, plugin: object) -> list[object]:
+        for implementation in self.manager.hook.bridge_frameworks.get_hookimpls():
+            if implementation.plugin is plugin:
+                declared: Iterable[object] = implementation.function()  # type: ignore[assignment]  # any function
+                return list(declared)
+        return []
+
+    def _declare(self, framework: object, plugin: object) -> None:
+        if not isinstance(framework, Framework):
+            raise TypeError(f"bridge_frameworks() returned {type(framework).__name__}, not bridge.Framework")
+        if framework.name in self.frameworks:
+            owner = self.manager.get_name(self._owners[framework.name])
+            raise ValueError(f"the framework {framework.name!r} belongs to the plugin {owner!r} already")
+        self.frameworks[framework.name] = framework
+        self._owners[framework.name] = plugin
+
+    def _drop(self, plugin: object) -> None:
+        self.manager.unregister(plugin)
+        for name in [name for name, owner in self._owners.items() if owner is plugin]:
+            del self._owners[name], self.frameworks[name]
+
+    def _settle(self) -> None:
+        """Recompute what depends on who is registered."""
+        self._type_names = {name: framework for framework in self.frameworks.values() for name in framework.types}
+        self._types.clear()
+        self._hooks = {
+            (hook, name): self._owned_hook(hook, owner)
+            for hook in ("bridge_import", "bridge_export")
+            for name, owner in self._owners.items()
+        }
+        self._learned.clear()
+        self._made.clear()
+        self._refill()
+
+    def _owned_hook(self, hook: str, owner: object) -> Hook | None:
+        """The owner's implementation, called with keywords; None: somebody stands around it, so ask all plugins."""
+        implementations = getattr(self.manager.hook, hook).get_hookimpls()
+        if any(each.wrapper or each.hookwrapper for each in implementations):
+            return None
+        for implementation in implementations:
+            if implementation.plugin is owner:
+                return _with_arguments(implementation.function, implementation.argnames)
+        return None
+
+    # ----------------------------------------------------------------------------------------------------- look-ups
+
+    def target(self, name: object, *, tag: str) -> Framework:
+        """The framework that a user means: by name, by module (`torch`) or by array type (`torch.Tensor`).
+
+        Raises:
+            UnknownTarget: no such framework, or its package is not installed.
+        """
+        self.load()
+        framework = self.frameworks.get(name) if isinstance(name, str) else self._meant_by(name)
+        if framework is None:
+            raise UnknownTarget(self._unknown(name, tag))
+        if framework.name not in self._installed:
+            if importlib.util.find_spec(framework.module) is None:
+                raise UnknownTarget(
+                    message(tag, f"{framework.name} is not installed", want=self._known(), fix=framework.install)
+                )
+            self._installed.add(framework.name)
+        return framework
+
+    def framework_of(self, kind: type) -> Framework | None:
+        """The framework whose array type `kind` is, or derives from; None: nobody's."""
+        self.load()
+        try:
+            return self._types[kind]
+        except KeyError:
+            names = (f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__)
+            found = next((self._type_names[name] for name in names if name in self._type_names), None)
+            self._types[kind] = found
+            return found
+
+    def describe(self, framework: Framework, value: object) -> Source:
+        """The array as its plugin describes it."""
+        source = self._call("bridge_import", framework, value=value)
+        if isinstance(source, Source):
+            return source
+        raise PluginError(self._broken(framework, f"bridge_import returned {type(source).__name__}, not bridge.Source"))
+
+    def export(self, framework: Framework, source: Source, route: Route) -> Any:
+        """The new array, as the target's plugin makes it."""
+        source.holder = framework.name
+        result = self._call("bridge_export", framework, source=source, route=route)
+        if result is None or self.framework_of(type(result)) is not framework:
+            raise PluginError(
+                self._broken(framework, f"bridge_export returned {type(result).__name__}, no array of {framework.name}")
+            )
+        return result
+
+    def _call(self, hook: str, framework: Framework, **arguments: Any) -> Any:
+        implementation = self._hooks[hook, framework.name]
+        if implementation is None:
+            return getattr(self.manager.hook, hook)(framework=framework, **arguments)
+        return implementation(framework=framework, **arguments)
+
+    def _meant_by(self, target: object) -> Framework | None:
+        if isinstance(target, type):
+            return self.framework_of(target)
+        module = getattr(target, "__name__", "").partition(".")[0]
+        return next((framework for framework in self.frameworks.values() if framework.module == module), None)
+
+    def _known(self) -> str:
+        return "one of " + ", ".join(sorted(self.frameworks))
+
+    def _unknown(self, name: object, tag: str) -> str:
+        close = difflib.get_close_matches(str(name), self.frameworks, n=1, cutoff=0.5)
+        fix = (
+            f"did you mean {close[0]!r}?" if close else f"install a plugin that brings it (entry point group {GROUP!r})"
+        )
+        lines = sorted(framework.install for framework in self.frameworks.values() if "[" in framework.install)
+        return message(tag, f"no framework {name!r} is known", want=self._known(), fix="; or ".join([fix, *lines]))
+
+    def _broken(self, framework: Framework, problem: str) -> str:
+        plugin = self.manager.get_name(self._owners[framework.name])
+        return message(f"plugin {plugin!r}", problem, fix="report it to the authors of the plugin")
+
+    # ---------------------------------------------------------------------------------------------------- watching
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody wants to see every conversion, so that no shortcut may be taken."""
+        return (
+            self._watchers > 0
+            or bool(self.manager.hook.bridge_converted.get_hookimpls())
+            or any(hook is None for hook in self._hooks.values())
+        )
+
+    def watch(self, change: int) -> None:
+        """Count a recorder in (+1) or out (-1)."""
+        with self._lock:
+            self._watchers += change
+            self._refill()
+
+    def converted(self, receipt: Receipt) -> None:
+        """Tell the observers."""
+        hook = self.manager.hook.bridge_converted
+        if not hook.get_hookimpls():
+            return
+        try:
+            hook(receipt=receipt)
+        except Exception as error:
+            warnings.warn(f"bridge: an observer failed: {type(error).__name__}: {error}", PluginWarning)
+
+    # --------------------------------------------------------------------------------------------------- shortcuts
+
+    def row(self, target: str) -> dict[type, Shortcut]:
+        """The live shortcuts into `target`: the same dictionary for the life of the process."""
+        return self.rows.setdefault(target, {})
+
+    def learn(self, target: Framework, source: Framework, kind: type) -> None:
+        """Remember the shortcut from arrays of exactly `kind`, if the target's plugin has one for its framework."""
+        if f"{kind.__module__}.{kind.__qualname__}" not in source.types:
+            return
+        key = (target.name, source.name)
+        if key not in self._made:
+            maker = target.shortcuts.get(source.name)
+            self._made[key] = maker() if maker is not None else None  # outside the lock: it imports frameworks
+        shortcut = self._made[key]
+        if shortcut is None:
+            return
+        with self._lock:
+            self._learned.setdefault(target.name, {})[kind] = shortcut
+            self._refill()
+
+    def _refill(self) -> None:
+        watched = self.watched
+        for row in self.rows.values():
+            row.clear()
+        if not watched:
+            for target, shortcuts in self._learned.items():
+                self.row(target).update(shortcuts)
+
+
+def _with_arguments(function: Hook, names: tuple[str, ...]) -> Hook:
+    """`function`, called with the arguments it asks for: an implementation may take fewer than its specification."""
+
+    def call(**arguments: Any) -> Any:
+        return function(*(arguments[name] for name in names))
+
+    return call
+
+
+registry = Registry()

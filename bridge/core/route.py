@@ -1,0 +1,366 @@
+"""Share, copy or refuse: the decision, made from facts alone.
+
+`choose` sees the target's record, the source's record and facts, and the keywords of the call. It imports no framework,
+touches no memory and has no state, so every rule is tested as a row of a table (`tests/exchange/test_route.py`). Each
+answer carries the id of the rule that decided and a sentence for people; `bridge.explain` shows the same answer that
+`bridge.to` acts on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal, NamedTuple
+
+from bridge.core.errors import BridgeError, CopyRequired, DTypeError, human_bytes
+from bridge.core.framework import Access, Door, Facts, Framework, StridesRule
+
+__all__ = ["SAME", "Request", "Route", "choose", "fits", "is_overlapping"]
+
+#: The door of an array that is of the target's framework already.
+SAME = "same"
+
+Outcome = Literal["share", "copy", "refuse"]
+
+
+class Request(NamedTuple):
+    """The keywords of `bridge.to`, with dtype and device already turned into names."""
+
+    copy: bool | None = None
+    dtype: str | None = None
+    device: str | None = None
+    readonly: bool = False
+    detach: bool = False
+    via: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The answer. `rule` names what decided; `reason` says it as a sentence without its full stop."""
+
+    outcome: Outcome
+    rule: str
+    reason: str
+    door: str | None = None
+    access: Access = "write"  # what the new array may do with the bytes
+    dtype: str = ""  # of the new array
+    device: str = "cpu"  # of the new array
+    detach: bool = False
+    error: type[BridgeError] = BridgeError  # with outcome "refuse"
+    want: str | None = None
+    fix: str | None = None
+
+
+class Obstacle(NamedTuple):
+    """Why one door cannot share."""
+
+    rule: str
+    reason: str
+    want: str | None = None
+    fix: str | None = None
+
+
+def choose(
+    target: Framework, source: Framework, facts: Facts, request: Request, *, dtypes: frozenset[str] | None = None
+) -> Route:
+    """The way for the array that `facts` describe into `target`.
+
+    Args:
+        source: the record of the framework that the array is from.
+        dtypes: what the target knows at this moment; None asks its record.
+    """
+    if facts.refusal is not None and not _is_plain(target, source, request):
+        return _refuse("no-memory", facts.refusal.problem, error=facts.refusal.error, fix=facts.refusal.fix)
+    if facts.gradient and not request.detach and source.name != target.name:
+        return _refuse(
+            "gradient",
+            "the array requires grad, and no gradient flows back through a conversion",
+            fix="detach=True to hand over the values alone",
+        )
+    wanted = request.dtype or facts.dtype
+    known = target.known_dtypes() if dtypes is None else dtypes
+    if wanted not in known and not _is_plain(target, source, request):
+        return _refuse_dtype(target, wanted, known)
+    if facts.dtype.startswith("complex") and not wanted.startswith("complex"):
+        return _refuse(
+            "complex",
+            f"dtype={wanted!r} would drop the imaginary parts of {facts.dtype}",
+            error=DTypeError,
+            fix="x.real first, or a complex dtype",
+        )
+    misplaced = _refuse_device(target, facts, request)
+    if misplaced is not None:
+        return misplaced
+    doors = _doors(target, source, request.via)
+    if not doors:
+        return _refuse_via(target, source, request.via)
+    carriers = [door for door in doors if _carries(door, source, facts, wanted)]
+    if not carriers:
+        return _refuse(
+            "dtype-door",
+            f"{doors[0].name!r} cannot carry {wanted} from {source.name} to {target.name}",
+            error=DTypeError,
+            fix=_other_doors(target, source, facts, wanted),
+        )
+
+    access = _access(target, facts, request)
+    obstacle = _demand(facts, request, wanted)
+    if obstacle is None:
+        obstacles = [_obstacle(door, target, facts, request, access) for door in carriers]
+        for door, found in zip(carriers, obstacles, strict=True):
+            if found is None:
+                rule, reason = _shared(door, target, source, facts, request, access)
+                return Route(
+                    outcome="share",
+                    rule=rule,
+                    reason=reason,
+                    door=door.name,
+                    access=access,
+                    dtype=wanted,
+                    device=facts.device,
+                    detach=request.detach,
+                )
+        obstacle = next(found for found in obstacles if found is not None)
+    if request.copy is False:
+        return _refuse_copy(facts, obstacle)
+    return Route(
+        outcome="copy",
+        rule=obstacle.rule,
+        reason=obstacle.reason,
+        door=carriers[0].name,
+        access="read" if request.readonly or not target.mutable else "write",
+        dtype=wanted,
+        device=request.device or ("cpu" if not target.devices else facts.device),
+        detach=request.detach,
+        want=obstacle.want,
+    )
+
+
+def _is_plain(target: Framework, source: Framework, request: Request) -> bool:
+    """The array is the target's already and nothing is asked of it: it is handed back whatever it holds."""
+    return target.name == source.name and not request.copy and request.dtype is None and request.via is None
+
+
+def _doors(target: Framework, source: Framework, via: str | None) -> tuple[Door, ...]:
+    if via is None and target.name == source.name:
+        return (Door(name=SAME, protocol=SAME, host_only=False, strides="any"),)
+    doors = target.doors_from(source)
+    return doors if via is None else tuple(door for door in doors if door.name == via)
+
+
+def _carries(door: Door, source: Framework, facts: Facts, wanted: str) -> bool:
+    """Whether the protocol has a code for the dtype on both sides. A conversion starts from memory of `wanted`."""
+    offer = source.offer(door.protocol)
+    offered = offer.dtypes if offer is not None and wanted == facts.dtype else None
+    return (door.dtypes is None or wanted in door.dtypes) and (offered is None or wanted in offered)
+
+
+def _access(target: Framework, facts: Facts, request: Request) -> Access:
+    """What the new array may do, if the bytes can be shared at all."""
+    promised = request.readonly and target.name != facts.framework
+    if not target.mutable or facts.access == "read" or promised or is_overlapping(facts.shape, facts.strides):
+        return "read"
+    return "read" if request.readonly and target.readonly else "write"
+
+
+def _demand(facts: Facts, request: Request, wanted: str) -> Obstacle | None:
+    """What in the call itself asks for new memory."""
+    if request.copy is True:
+        return Obstacle("asked", "copy=True asked for memory of its own")
+    if wanted != facts.dtype:
+        return Obstacle("convert", f"dtype={wanted!r} asked for a conversion from {facts.dtype}")
+    if request.device is not None and request.device != facts.device:
+        return Obstacle("device", f"device={request.device!r} asked to leave {facts.device}")
+    return None
+
+
+def _obstacle(door: Door, target: Framework, facts: Facts, request: Request, access: Access) -> Obstacle | None:
+    """The first reason why this door cannot share these bytes; None: it can."""
+    if door.name == SAME:
+        return None
+    if facts.unlike is not None:
+        return Obstacle("unlike", facts.unlike)
+    if not door.shares:
+        return Obstacle("door", f"{target.name} always copies on {door.name!r}", fix="another door, or none: via=None")
+    if door.host_only and facts.device != "cpu":
+        return Obstacle("device", f"{door.name!r} only reads host memory, and the array lives on {facts.device}")
+    rule = door.strides or target.strides
+    if not fits(rule, facts.shape, facts.strides):
+        return Obstacle("strides", _strides_reason(rule, target.name, facts), want=_STRIDES_WANTED[rule])
+    offset = _misalignment(target, facts)
+    if offset:
+        boundary = target.alignment or _element_alignment(facts)
+        return Obstacle(
+            "alignment",
+            f"the memory begins {offset} bytes past a {boundary}-byte boundary and {target.name} needs it aligned",
+            want=f"{boundary}-byte alignment",
+        )
+    if access == "read" and facts.frozen is not None:
+        return Obstacle("frozen", facts.frozen, fix="drop the live view first; bridge.leases(x) names it")
+    if access == "read" and target.mutable and not target.readonly and not request.readonly:
+        why = facts.why_read if facts.access == "read" else "its elements overlap"
+        return Obstacle(
+            "read-only",
+            f"the source is read-only ({why}) and {target.name} has no read-only arrays",
+            fix="readonly=True to share, as a promise not to write",
+        )
+    return None
+
+
+def _shared(
+    door: Door, target: Framework, source: Framework, facts: Facts, request: Request, access: Access
+) -> tuple[str, str]:
+    """Rule and sentence of a shared route: who may write afterwards."""
+    if door.name == SAME:
+        return "same", f"it is an array of {target.name} already"
+    if access == "write":
+        return "shared", "both sides can write"
+    if facts.access == "write" and source.leases:
+        return "frozen-share", f"{source.name} will not write while it is shared"
+    if facts.access == "write" and not is_overlapping(facts.shape, facts.strides):
+        return "source-writable", "source stays writable"
+    why = facts.why_read or "its elements overlap"
+    if request.readonly and target.mutable and not target.readonly:
+        return "promised", f"readonly=True promises not to write ({why})"
+    return "shared-read", f"read-only on this side ({why})" if target.mutable else why
+
+
+# ---------------------------------------------------------------------------------------------------------- refusals
+
+
+def _refuse(
+    rule: str,
+    reason: str,
+    *,
+    error: type[BridgeError] = BridgeError,
+    want: str | None = None,
+    fix: str | None = None,
+) -> Route:
+    return Route(outcome="refuse", rule=rule, reason=reason, error=error, want=want, fix=fix)
+
+
+def _refuse_copy(facts: Facts, obstacle: Obstacle) -> Route:
+    fix = f"copy=None to allow one copy ({human_bytes(facts.nbytes)})"
+    return _refuse(
+        obstacle.rule,
+        f"the bytes cannot be shared: {obstacle.reason}",
+        error=CopyRequired,
+        want=obstacle.want,
+        fix=f"{fix}; or {obstacle.fix}" if obstacle.fix else fix,
+    )
+
+
+def _refuse_dtype(target: Framework, wanted: str, known: frozenset[str]) -> Route:
+    return _refuse(
+        "dtype",
+        f"{target.name} has no {wanted}",
+        error=DTypeError,
+        want=", ".join(sorted(known)),
+        fix=target.dtype_fix.get(wanted, "dtype=... to convert, which may lose precision"),
+    )
+
+
+def _refuse_device(target: Framework, facts: Facts, request: Request) -> Route | None:
+    """Refuse what would need memory of a device that the target cannot hold; None: nothing of the kind."""
+    if target.devices:
+        return None
+    if request.device not in (None, "cpu"):
+        return _refuse("device", f"{target.name} only knows host memory", fix="leave device= out")
+    if request.device is None and facts.device != "cpu":
+        return _refuse(
+            "device",
+            f"the array lives on {facts.device} and {target.name} only knows host memory",
+            fix='device="cpu" to copy it to the host',
+        )
+    return None
+
+
+def _refuse_via(target: Framework, source: Framework, via: str | None) -> Route:
+    doors = ", ".join(repr(door.name) for door in target.doors_from(source))
+    if via is None:
+        return _refuse("no-door", f"no protocol leads from {source.name} to {target.name}")
+    return _refuse(
+        "via",
+        f"{target.name} has no door {via!r} from {source.name}",
+        want=f"one of {doors}" if doors else None,
+        fix="leave via= out: the cheapest exact door is taken",
+    )
+
+
+def _other_doors(target: Framework, source: Framework, facts: Facts, wanted: str) -> str:
+    others = [door.name for door in target.doors_from(source) if _carries(door, source, facts, wanted)]
+    return f"via={others[0]!r}, or leave via= out" if others else "dtype=... to convert, which may lose precision"
+
+
+# ------------------------------------------------------------------------------------------------------------- layout
+
+_STRIDES_WANTED: dict[StridesRule, str] = {
+    "any": "distances of whole elements",
+    "non-negative": "non-negative strides",
+    "permutation": "a compact block, its axes in any order",
+    "row-major": "row-major (C) order without gaps",
+}
+
+
+def fits(rule: StridesRule, shape: tuple[int, ...], strides: tuple[int, ...] | None) -> bool:
+    """Whether a layout obeys a rule. Strides of axes with one element do not matter, nor any of an empty array."""
+    if strides is None:
+        return False
+    axes = [(extent, stride) for extent, stride in zip(shape, strides, strict=True) if extent != 1]
+    if rule == "any" or prod(shape) == 0:
+        return True
+    if rule == "non-negative":
+        return all(stride >= 0 for _, stride in axes)
+    if rule == "permutation":
+        axes.sort(key=lambda axis: -axis[1])
+    expected = 1
+    for extent, stride in reversed(axes):
+        if stride != expected:
+            return False
+        expected *= extent
+    return True
+
+
+def is_overlapping(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> bool:
+    """Whether two elements may have one address: a write to one would show in the other.
+
+    Exact for what slicing, transposing and broadcasting make. Windows that interleave without touching (only
+    `as_strided` makes them) count as overlapping, which costs a copy and never a wrong value.
+    """
+    if strides is None or prod(shape) == 0:
+        return False
+    reach = 0  # the largest distance between two elements along the axes seen so far
+    for stride, extent in sorted((abs(stride), extent) for extent, stride in zip(shape, strides, strict=True)):
+        if extent == 1:
+            continue
+        if stride <= reach:
+            return True
+        reach += stride * (extent - 1)
+    return False
+
+
+def _strides_reason(rule: StridesRule, target: str, facts: Facts) -> str:
+    if facts.strides is None:
+        return "the distance between its elements is not a whole number of elements"
+    if rule == "non-negative":
+        axis = next(
+            axis
+            for axis, (extent, stride) in enumerate(zip(facts.shape, facts.strides, strict=True))
+            if stride < 0 and extent != 1
+        )
+        return f"axis {axis} runs backwards and {target} has no negative strides"
+    if rule == "permutation":
+        return f"strides {facts.strides} leave gaps, repeat or run backwards, and {target} only takes compact blocks"
+    return f"strides {facts.strides} are not row-major and {target} has no strides"
+
+
+def _element_alignment(facts: Facts) -> int:
+    """What C asks of the address of one element: its size, or half of it for a complex number."""
+    return max(1, facts.itemsize // 2 if facts.dtype.startswith("complex") else facts.itemsize)
+
+
+def _misalignment(target: Framework, facts: Facts) -> int:
+    """Bytes past the boundary that the target needs; 0 where it does not matter."""
+    if facts.nbytes == 0:
+        return 0
+    return facts.address % (target.alignment or _element_alignment(facts))

@@ -1,0 +1,312 @@
+"""The engine itself, under the same contract as every framework: 64-byte aligned memory, any strides, leases.
+
+Also what nobody declared: any object that exports DLPack or the buffer protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from bridge.core import _native
+from bridge.core.errors import BridgeError
+from bridge.core.framework import ITEMSIZE, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
+from bridge.core.route import Route, fits
+from bridge.hookspecs import hookimpl
+from bridge.plugins._memory import NATIVE, aligned_copy, over
+from bridge.plugins.torch import exchange_api
+
+__all__ = ["FRAMEWORK", "EngineSource", "ExporterSource", "describe", "describe_exporter", "exporter"]
+
+
+class EngineSource(Source):
+    """An evaluated array. Each way out takes a lease on its storage, held by what the way returned."""
+
+    def capsule(self, *, access: Access, versioned: bool = False) -> Any:
+        granted = "frozen" if access == "read" and not versioned else access
+        return _native.export_dlpack(self.value, versioned=versioned, access=granted, holder=self.holder)
+
+    def buffer(self, *, access: Access) -> Any:
+        # The buffer slot would open the storage for writing; a reader must freeze it instead.
+        return self.value if access == "write" else self._view()
+
+    def owner(self, *, access: Access) -> Any:
+        return _native.export_address(self.value, access=access, holder=self.holder)[0]
+
+    def ndarray(self) -> NDArray[Any]:
+        return self._view() if self.facts.frozen is None else numpy.asarray(self.value)
+
+    def fresh(self) -> Source:
+        return describe(_native.copy(self.value))
+
+    def _view(self) -> NDArray[Any]:
+        facts = self.facts
+        assert facts.strides is not None
+        return over(self.owner(access="read"), facts.address, facts.dtype, facts.shape, facts.strides, writable=True)
+
+
+class ExporterSource(Source):
+    """An object that speaks a protocol and belongs to no framework that is known."""
+
+    def capsule(self, *, access: Access, versioned: bool = False) -> Any:
+        return _capsule_of(self.value) if versioned else self.value.__dlpack__()
+
+    def ndarray(self) -> NDArray[Any]:
+        return numpy.asarray(_native.copy(_look(self.value)))
+
+
+def describe(array: Any) -> EngineSource:
+    """An engine array as a source; evaluates it."""
+    dtype, shape, strides, address, _, access, reason = _native.facts(array)
+    return EngineSource(
+        array,
+        Facts(
+            framework="bridge",
+            dtype=dtype.name,
+            shape=shape,
+            strides=strides,
+            address=address,
+            access=access,
+            why_read=reason or "",
+            frozen=_native.frozen_reason(array),
+        ),
+    )
+
+
+def describe_exporter(value: Any) -> ExporterSource:
+    """An exporter of DLPack or of the buffer protocol as a source."""
+    name = exporter(value).name
+    device = value.__dlpack_device__()[0] if hasattr(value, "__dlpack_device__") else 1
+    if device not in _HOST_DEVICES:
+        refusal = Refusal(problem=f"its memory lies on DLPack device type {device}", fix="copy it to the host first")
+        return ExporterSource(value, Facts(framework=name, dtype="", refusal=refusal))
+    try:
+        array = _look(value)
+    except BridgeError as error:
+        return ExporterSource(value, Facts(framework=name, dtype="", refusal=Refusal(problem=str(error))))
+    facts = describe(array).facts
+    why = "its memory is read-only" if facts.access == "read" else ""
+    return ExporterSource(
+        value,
+        Facts(
+            framework=name,
+            dtype=facts.dtype,
+            shape=facts.shape,
+            strides=facts.strides,
+            address=facts.address,
+            access=facts.access,
+            why_read=why,
+        ),
+    )
+
+
+_HOST_DEVICES = (1, 3, 11)  # CPU, and memory of the host that is pinned for CUDA or ROCm
+
+
+def exporter(value: Any) -> Framework:
+    """The record of a framework that nobody declared, named after the type."""
+    kind = type(value)
+    dlpack = hasattr(kind, "__dlpack__")
+    return Framework(
+        name=kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
+        module="",
+        install="",
+        types=(),
+        takes=(),
+        gives=(Offer(protocol="dlpack"),) if dlpack else (Offer(protocol="buffer"), Offer(protocol="address")),
+    )
+
+
+def _look(value: Any) -> Any:
+    """An array over the exporter's memory."""
+    return _native.import_dlpack(_capsule_of(value)) if hasattr(value, "__dlpack__") else _native.import_buffer(value)
+
+
+def _capsule_of(value: Any) -> Any:
+    try:
+        return value.__dlpack__(max_version=(1, 0))
+    except TypeError:  # written before DLPack 1.0
+        return value.__dlpack__()
+
+
+@hookimpl
+def bridge_import(framework: Framework, value: Any) -> Source | None:
+    return describe(value) if framework.name == "bridge" else None
+
+
+# ----------------------------------------------------------------------------------------------------------- converting
+
+
+@hookimpl
+def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
+    if framework.name != "bridge":
+        return None
+    if route.outcome == "share":
+        return _DOORS[route.door or ""](source, route.access == "read")
+    array = source.value if isinstance(source, EngineSource) else _importable(source)
+    return _native.copy(array) if route.dtype == source.facts.dtype else array.astype(_native.DTYPES[route.dtype])
+
+
+def _importable(source: Source) -> Any:
+    """An array over the source's memory, or over a copy where the engine could not read it; to be copied from."""
+    array, facts = source.ndarray(), source.facts
+    whole = fits("any", facts.shape, facts.strides) and facts.unlike is None
+    if not whole or facts.address % ITEMSIZE[facts.dtype]:
+        array = aligned_copy(array)
+    return _over(array, facts.dtype, readonly=True)
+
+
+def _over(array: NDArray[Any], dtype: str, *, readonly: bool) -> Any:
+    if dtype in NATIVE:
+        return _native.import_buffer(array, readonly=readonly)
+    strides = tuple(stride // array.itemsize for stride in array.strides)
+    address = array.ctypes.data
+    return _native.import_address(array, address, _native.DTYPES[dtype], array.shape, strides, writable=not readonly)
+
+
+def _same(source: Source, readonly: bool) -> Any:
+    return source.value
+
+
+def _exchange(source: Source, readonly: bool) -> Any:
+    api = exchange_api()
+    if api is None:
+        return _dlpack(source, readonly)
+    return _native.torch_import(api, source.value, readonly=readonly)
+
+
+def _capsule(source: Source, readonly: bool) -> Any:
+    return _native.import_dlpack(source.capsule(access="write"), readonly=readonly)
+
+
+def _dlpack(source: Source, readonly: bool) -> Any:
+    return _native.import_dlpack(source.capsule(access="write", versioned=True), readonly=readonly)
+
+
+def _buffer(source: Source, readonly: bool) -> Any:
+    return _native.import_buffer(source.buffer(access="write"), readonly=readonly)
+
+
+def _memoryview(source: Source, readonly: bool) -> Any:
+    return _native.import_buffer(memoryview(source.buffer(access="write")), readonly=readonly)
+
+
+def _address(source: Source, readonly: bool) -> Any:
+    facts = source.facts
+    owner, dtype = source.owner(access=facts.access), _native.DTYPES[facts.dtype]
+    return _native.import_address(owner, facts.address, dtype, facts.shape, facts.strides, writable=not readonly)
+
+
+_DOORS: dict[str, Callable[[Source, bool], Any]] = {
+    "same": _same,
+    "exchange": _exchange,
+    "direct": _capsule,
+    "capsule": _capsule,
+    "buffer": _buffer,
+    "address": _address,
+    "dlpack": _dlpack,
+    "memoryview": _memoryview,
+}
+
+
+# ------------------------------------------------------------------------------------------------------------ shortcuts
+
+
+def _from_numpy() -> Shortcut:
+    import_buffer = _native.import_buffer
+
+    def convert(array: Any) -> Any:
+        try:
+            return import_buffer(array)
+        except (BufferError, BridgeError, ValueError, TypeError):
+            return None
+
+    return convert
+
+
+def _from_torch() -> Shortcut | None:
+    api = exchange_api()
+    if api is None:
+        return None
+    torch_import = _native.torch_import
+
+    def convert(tensor: Any) -> Any:
+        if tensor.requires_grad or tensor.is_neg() or tensor.is_conj():
+            return None
+        try:
+            return torch_import(api, tensor)
+        except (BufferError, BridgeError, RuntimeError, TypeError):
+            return None
+
+    return convert
+
+
+def _from_jax() -> Shortcut | None:
+    from bridge.plugins.jax import capsule_maker
+
+    make = capsule_maker()
+    if make is None:
+        return None
+    import_dlpack = _native.import_dlpack
+
+    def convert(array: Any) -> Any:
+        try:
+            return import_dlpack(make(array, None), readonly=True)
+        except (BridgeError, RuntimeError, ValueError):  # deleted, on several devices, elsewhere
+            return None
+
+    return convert
+
+
+def _from_tensorflow() -> Shortcut:
+    import tensorflow as tf
+
+    import_dlpack, export = _native.import_dlpack, tf.experimental.dlpack.to_dlpack
+    known = frozenset(getattr(tf, name) for name in ITEMSIZE)
+
+    def convert(tensor: Any) -> Any:
+        if tensor.dtype not in known:  # a capsule of strings would abort the process
+            return None
+        try:
+            return import_dlpack(export(tensor), readonly=True)
+        except (BridgeError, RuntimeError, ValueError, TypeError):
+            return None
+
+    return convert
+
+
+FRAMEWORK = Framework(
+    name="bridge",
+    module="bridge",
+    install="pip install bridge-arrays",
+    types=("bridge.array",),
+    takes=(
+        Door(name="exchange", protocol="exchange", sources=frozenset({"torch"})),
+        Door(name="direct", protocol="dlpack", sources=frozenset({"jax"})),
+        Door(name="capsule", protocol="dlpack", sources=frozenset({"tensorflow"})),
+        Door(name="buffer", protocol="buffer"),
+        Door(name="address", protocol="address"),
+        Door(name="dlpack", protocol="dlpack"),
+        Door(name="memoryview", protocol="buffer"),
+    ),
+    gives=(
+        Offer(protocol="exchange"),
+        Offer(protocol="buffer", dtypes=NATIVE),
+        Offer(protocol="address"),
+        Offer(protocol="dlpack"),
+    ),
+    mutable=True,
+    readonly=True,
+    strides="any",
+    copies=True,
+    leases=True,
+    shortcuts={"numpy": _from_numpy, "torch": _from_torch, "jax": _from_jax, "tensorflow": _from_tensorflow},
+)
+
+
+@hookimpl
+def bridge_frameworks() -> list[Framework]:
+    return [FRAMEWORK]

@@ -1,0 +1,259 @@
+"""NumPy: any strides, any alignment, read-only arrays; bfloat16 by ml_dtypes.
+
+What NumPy cannot do (seen on 2.4): its buffers and capsules carry no ml_dtypes dtype, and no legacy capsule carries
+its read-only memory. Both go by the address instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from bridge.core.errors import BridgeError, DTypeError
+from bridge.core.framework import ITEMSIZE, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
+from bridge.core.route import Route
+from bridge.hookspecs import hookimpl
+from bridge.plugins._memory import NATIVE, aligned_copy, numpy_dtype, over
+
+__all__ = ["FRAMEWORK", "NumpySource", "fresh", "scalar"]
+
+
+class NumpySource(Source):
+    """An ndarray, or the 0-d ndarray that was made from a scalar."""
+
+    value: NDArray[Any]
+
+    def capsule(self, *, access: Access, versioned: bool = False) -> Any:
+        facts = self.facts
+        if facts.dtype not in NATIVE:
+            from bridge.core import _native
+
+            assert facts.strides is not None
+            return _native.foreign_capsule(
+                self.value, facts.address, facts.dtype, facts.shape, facts.strides,
+                versioned=versioned, readonly=facts.access == "read",
+            )  # fmt: skip
+        if versioned:
+            return self.value.__dlpack__(max_version=(1, 0))
+        return _writable(self.value, facts).__dlpack__()
+
+    def buffer(self, *, access: Access) -> Any:
+        return self.value if access == "write" else _writable(self.value, self.facts)
+
+    def ndarray(self) -> NDArray[Any]:
+        return self.value
+
+
+def _writable(array: NDArray[Any], facts: Facts) -> NDArray[Any]:
+    """The same memory without the read-only flag, for a consumer that does not write."""
+    if array.flags.writeable:
+        return array
+    assert facts.strides is not None
+    return over(array, facts.address, facts.dtype, facts.shape, facts.strides, writable=True)
+
+
+# ---------------------------------------------------------------------------------------------------------- describing
+
+_NAMES = {numpy_dtype(name): name for name in ITEMSIZE}
+
+
+@hookimpl
+def bridge_import(framework: Framework, value: Any) -> Source | None:
+    return describe(value) if framework.name == "numpy" else None
+
+
+def describe(value: Any) -> NumpySource:
+    """An ndarray of any subclass or a scalar, as a source."""
+    if isinstance(value, numpy.ma.MaskedArray):
+        problem = "a masked array has elements without a value"
+        return NumpySource(value, _facts_of_none(value, problem, "x.filled(...) to give them one"))
+    unlike = None
+    if isinstance(value, numpy.generic):
+        value, unlike = numpy.asarray(value), "a NumPy scalar has no memory to share"
+    elif type(value) is not numpy.ndarray:
+        value = value.view(numpy.ndarray)
+    dtype = _NAMES.get(value.dtype)
+    if dtype is None and not value.dtype.isnative:
+        dtype = _NAMES.get(value.dtype.newbyteorder("="))
+        unlike = "its bytes are in the other order than this machine's"
+    if dtype is None:
+        return NumpySource(value, _facts_of_none(value, *_DTYPE_REFUSALS.get(value.dtype.kind, (None, None))))
+    size = value.itemsize
+    whole = all(stride % size == 0 for stride in value.strides)
+    return NumpySource(
+        value,
+        Facts(
+            framework="numpy",
+            dtype=dtype,
+            shape=value.shape,
+            strides=tuple(stride // size for stride in value.strides) if whole else None,
+            address=value.ctypes.data,
+            access="write" if value.flags.writeable else "read",
+            why_read="" if value.flags.writeable else "the ndarray is not writeable",
+            unlike=unlike,
+        ),
+    )
+
+
+_DTYPE_REFUSALS = {
+    "O": ("an object array holds Python objects, not numbers", 'x.astype("float32"), if they are numbers'),
+    "V": ("a structured array mixes dtypes", 'one field at a time: x["name"]'),
+    "M": ("datetime64 has no counterpart elsewhere", 'x.view("int64") for the counts'),
+    "m": ("timedelta64 has no counterpart elsewhere", 'x.view("int64") for the counts'),
+    "U": ("a string array holds no numbers", None),
+    "S": ("a string array holds no numbers", None),
+    "T": ("a string array holds no numbers", None),
+    "f": ("longdouble has no counterpart elsewhere", "x.astype(numpy.float64), which may round"),
+    "c": ("clongdouble has no counterpart elsewhere", "x.astype(numpy.complex128), which may round"),
+}
+
+
+def _facts_of_none(value: NDArray[Any], problem: str | None, fix: str | None) -> Facts:
+    problem = problem or f"{value.dtype.name} has no counterpart elsewhere"
+    masked = isinstance(value, numpy.ma.MaskedArray)
+    refusal = Refusal(problem=problem, fix=fix, error=BridgeError if masked else DTypeError)
+    return Facts(framework="numpy", dtype=value.dtype.name, shape=value.shape, refusal=refusal)
+
+
+def fresh(array: NDArray[Any]) -> NumpySource:
+    """A source over a dense, aligned copy of `array` that nobody else has."""
+    return describe(aligned_copy(array))
+
+
+def scalar(number: complex, dtype: str) -> NumpySource:
+    """A source over a new 0-d array of a Python number. It has no memory that could be shared."""
+    source = describe(numpy.array(number, numpy_dtype(dtype)))
+    facts = source.facts
+    source.facts = Facts(
+        framework="python", dtype=dtype, address=facts.address, unlike="a Python number has no memory to share"
+    )
+    return source
+
+
+# ----------------------------------------------------------------------------------------------------------- converting
+
+
+class _Exporter:
+    """An object for `numpy.from_dlpack`, which takes no capsule."""
+
+    def __init__(self, capsule: Callable[[], Any]) -> None:
+        self.capsule = capsule
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return self.capsule()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+
+@hookimpl
+def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
+    if framework.name != "numpy":
+        return None
+    array = _DOORS[route.door or ""](source, route)
+    if route.access == "write" or not array.flags.writeable:
+        return array
+    array = array.view()
+    array.flags.writeable = False
+    return array
+
+
+def _same(source: Source, route: Route) -> NDArray[Any]:
+    if route.outcome == "share":
+        return source.value  # type: ignore[no-any-return]
+    array = source.value
+    return aligned_copy(array if route.dtype == source.facts.dtype else array.astype(numpy_dtype(route.dtype)))
+
+
+def _buffer(source: Source, route: Route) -> NDArray[Any]:
+    return numpy.asarray(source.buffer(access=route.access))
+
+
+def _memoryview(source: Source, route: Route) -> NDArray[Any]:
+    return numpy.asarray(memoryview(source.buffer(access=route.access)))
+
+
+def _array(source: Source, route: Route) -> NDArray[Any]:
+    return source.ndarray()
+
+
+def _dlpack(source: Source, route: Route) -> NDArray[Any]:
+    return numpy.from_dlpack(_Exporter(lambda: source.capsule(access=route.access, versioned=True)))
+
+
+def _address(source: Source, route: Route) -> NDArray[Any]:
+    facts, owner = source.facts, source.owner(access=route.access)
+    assert facts.strides is not None
+    return over(owner, facts.address, facts.dtype, facts.shape, facts.strides, writable=route.access == "write")
+
+
+_DOORS: dict[str, Callable[[Source, Route], NDArray[Any]]] = {
+    "same": _same,
+    "buffer": _buffer,
+    "array": _array,
+    "address": _address,
+    "dlpack": _dlpack,
+    "memoryview": _memoryview,
+}
+
+
+# ------------------------------------------------------------------------------------------------------------ shortcuts
+
+
+def _from_bridge() -> Shortcut:
+    return numpy.asarray  # the buffer slot answers for every state; bfloat16 comes by `__array__`
+
+
+def _from_torch() -> Shortcut:
+    def convert(tensor: Any) -> Any:
+        try:
+            array = tensor.numpy()
+        except (RuntimeError, TypeError):  # requires grad, conjugate or negative bit, sparse, elsewhere; bfloat16
+            return None
+        return array if array.flags.c_contiguous else None  # an expanded tensor must not arrive writable
+
+    return convert
+
+
+def _from_jax() -> Shortcut:
+    def convert(array: Any) -> Any:
+        try:
+            return numpy.asarray(memoryview(array))
+        except (BufferError, RuntimeError):  # bfloat16, permuted; deleted, on several devices
+            return None
+
+    return convert
+
+
+FRAMEWORK = Framework(
+    name="numpy",
+    module="numpy",
+    install="pip install numpy",
+    types=("numpy.ndarray", "numpy.generic"),
+    takes=(
+        Door(name="buffer", protocol="buffer"),
+        Door(name="array", protocol="array"),
+        Door(name="address", protocol="address"),
+        Door(name="dlpack", protocol="dlpack", dtypes=NATIVE),
+        Door(name="memoryview", protocol="buffer"),
+    ),
+    gives=(
+        Offer(protocol="ndarray", dtypes=NATIVE),
+        Offer(protocol="buffer", dtypes=NATIVE),
+        Offer(protocol="address"),
+        Offer(protocol="dlpack"),
+    ),
+    mutable=True,
+    readonly=True,
+    alignment=1,
+    strides="any",
+    shortcuts={"bridge": _from_bridge, "torch": _from_torch, "jax": _from_jax},
+)
+
+
+@hookimpl
+def bridge_frameworks() -> list[Framework]:
+    return [FRAMEWORK]

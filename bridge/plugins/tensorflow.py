@@ -1,0 +1,206 @@
+"""TensorFlow: immutable, dense row-major memory, 64-byte aligned.
+
+What is behind the facts (seen on 2.21): memory below that alignment is accepted, and the first op then aborts the
+process; a capsule of strings aborts at once; versioned capsules are refused; `tf.constant` always copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from math import prod
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from bridge.core.errors import DTypeError
+from bridge.core.framework import DTYPES, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
+from bridge.core.route import Route
+from bridge.hookspecs import hookimpl
+from bridge.plugins._memory import ALIGNMENT, NATIVE, numpy_dtype
+
+__all__ = ["FRAMEWORK", "TensorflowSource"]
+
+
+class TensorflowSource(Source):
+    """An eager tensor; of a variable, its value now, which TensorFlow does not change in place while it is shared."""
+
+    def capsule(self, *, access: Access, versioned: bool = False) -> Any:
+        import tensorflow as tf
+
+        return tf.experimental.dlpack.to_dlpack(self.value)
+
+    def ndarray(self) -> NDArray[Any]:
+        return _view(self.value, self.facts.dtype)
+
+
+def _view(tensor: Any, dtype: str) -> NDArray[Any]:
+    """The read-only memory of an eager tensor. Those of another device are copied to the host."""
+    import tensorflow as tf
+
+    if dtype in NATIVE:
+        return numpy.asarray(memoryview(tensor))
+    # TensorFlow's buffers carry no ml_dtypes dtype; a bitcast to one of the same size shares the bytes.
+    return numpy.asarray(memoryview(tf.bitcast(tensor, tf.uint16))).view(numpy_dtype(dtype))
+
+
+# ---------------------------------------------------------------------------------------------------------- describing
+
+
+@hookimpl
+def bridge_import(framework: Framework, value: Any) -> Source | None:
+    if framework.name != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    dtype = getattr(getattr(value, "dtype", None), "name", "")
+    refusal = _refusal(value, dtype)
+    if refusal is not None:
+        return TensorflowSource(value, Facts(framework="tensorflow", dtype=dtype, refusal=refusal))
+    if isinstance(value, tf.Variable):
+        value = value.value()
+    shape = tuple(value.shape)
+    device = value.device.rpartition("device:")[2].lower()
+    return TensorflowSource(
+        value,
+        Facts(
+            framework="tensorflow",
+            dtype=dtype,
+            shape=shape,
+            strides=tuple(prod(shape[axis + 1 :]) for axis in range(len(shape))),
+            address=_view(value, dtype).ctypes.data if device == "cpu:0" else 0,
+            device="cpu" if device == "cpu:0" else device,
+            access="read",
+            why_read="tensorflow tensors are immutable",
+        ),
+    )
+
+
+def _refusal(value: Any, dtype: str) -> Refusal | None:
+    """Why there are no bytes to hand over; None: there are."""
+    import tensorflow as tf
+
+    if isinstance(value, tf.RaggedTensor):
+        return Refusal(problem="a RaggedTensor has rows of different lengths", fix="x.to_tensor(), which pads")
+    if isinstance(value, tf.SparseTensor):
+        return Refusal(problem="a SparseTensor is not dense memory", fix="tf.sparse.to_dense(x)")
+    if isinstance(value, tf.IndexedSlices):
+        return Refusal(problem="IndexedSlices are not dense memory", fix="tf.convert_to_tensor(x)")
+    if not tf.executing_eagerly() or not (isinstance(value, tf.Variable) or hasattr(value, "numpy")):
+        problem = "the tensor is traced by tf.function, it has no values yet"
+        return Refusal(problem=problem, fix="convert outside the function, or inside tf.py_function")
+    if dtype not in DTYPES:
+        fix = "tf.bitcast or tf.cast to a dtype that both sides have"
+        return Refusal(problem=f"tensorflow's {dtype} has no counterpart elsewhere", fix=fix, error=DTypeError)
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------- converting
+
+
+@hookimpl
+def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
+    if framework.name != "tensorflow":
+        return None
+    tensor = _DOORS[route.door or ""](source, route)
+    if route.outcome == "share" or route.device == "cpu":
+        return tensor
+    import tensorflow as tf
+
+    with tf.device(route.device):
+        return tf.identity(tensor)
+
+
+def _same(source: Source, route: Route) -> Any:
+    if route.outcome == "share":
+        return source.value
+    import tensorflow as tf
+
+    if route.dtype != source.facts.dtype:
+        return tf.cast(source.value, route.dtype)
+    return tf.constant(source.ndarray())
+
+
+def _capsule(source: Source, route: Route) -> Any:
+    import tensorflow as tf
+
+    return tf.experimental.dlpack.from_dlpack(source.capsule(access="read"))
+
+
+def _buffer(source: Source, route: Route) -> Any:
+    import tensorflow as tf
+
+    return tf.constant(numpy.asarray(source.buffer(access="read")))
+
+
+def _memoryview(source: Source, route: Route) -> Any:
+    import tensorflow as tf
+
+    return tf.constant(memoryview(source.buffer(access="read")), dtype=source.facts.dtype)
+
+
+_DOORS: dict[str, Callable[[Source, Route], Any]] = {
+    "same": _same,
+    "capsule": _capsule,
+    "dlpack": _capsule,
+    "buffer": _buffer,
+    "memoryview": _memoryview,
+}
+
+
+# ------------------------------------------------------------------------------------------------------------ shortcuts
+
+
+@cache
+def _from_bridge() -> Shortcut:
+    import tensorflow as tf
+
+    from bridge.core import _native
+
+    offer, make, row_major = _native.offer, tf.experimental.dlpack.from_dlpack, 3
+    dtypes = sum(1 << _native.DTYPES[name].code for name in DTYPES)
+
+    def convert(array: Any) -> Any:
+        capsule = offer(array, dtypes, ALIGNMENT, row_major, "frozen", False, "tensorflow")
+        return None if capsule is None else make(capsule)
+
+    return convert
+
+
+FRAMEWORK = Framework(
+    name="tensorflow",
+    module="tensorflow",
+    install='pip install "bridge-arrays[tensorflow]"',
+    types=(
+        "tensorflow.python.framework.ops.EagerTensor",
+        "tensorflow.python.framework.tensor.Tensor",
+        "tensorflow.python.framework.ops.Tensor",
+        "tensorflow.python.ops.variables.Variable",
+        "tensorflow.python.ops.ragged.ragged_tensor.RaggedTensor",
+        "tensorflow.python.framework.sparse_tensor.SparseTensor",
+        "tensorflow.python.framework.indexed_slices.IndexedSlices",
+    ),
+    takes=(
+        Door(name="capsule", protocol="dlpack"),
+        Door(name="dlpack", protocol="dlpack"),
+        Door(name="buffer", protocol="buffer", shares=False, dtypes=NATIVE),
+        Door(name="memoryview", protocol="buffer", shares=False, dtypes=NATIVE),
+    ),
+    gives=(
+        Offer(protocol="buffer", dtypes=NATIVE),
+        Offer(protocol="address"),
+        Offer(protocol="dlpack"),
+    ),
+    mutable=False,
+    readonly=True,
+    alignment=ALIGNMENT,
+    strides="row-major",
+    devices=True,
+    shortcuts={"bridge": _from_bridge},
+)
+
+
+@hookimpl
+def bridge_frameworks() -> list[Framework]:
+    return [FRAMEWORK]
