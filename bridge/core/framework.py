@@ -101,7 +101,7 @@ class Framework:
     copies: bool = False  # the plugin makes copies itself; else it is handed fresh memory to share
     leases: bool = False  # it never writes memory that it has handed to a consumer that cannot write
     # Source framework -> maker of a function that does the plain conversion in one step. The maker runs once, at first
-    # use; its function returns None for anything unusual, which then takes the readable path.
+    # use. Its function returns None or raises for anything unusual, which then takes the readable path.
     shortcuts: Mapping[str, Callable[[], Shortcut | None]] = field(default_factory=dict)
 
     def known_dtypes(self) -> frozenset[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy as copying
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from bridge.core.errors import BridgeError, CopyRequired, DTypeError, UnknownTarget, message
@@ -67,7 +67,10 @@ def to(
         except (KeyError, TypeError):  # no row yet; a target that is no name
             shortcut = None
         if shortcut is not None:
-            result = shortcut(x)
+            try:
+                result = shortcut(x)
+            except Exception:  # the readable path finds the words
+                result = None
             if result is not None:
                 return result
     return _Call(target, copy, dtype, device, readonly, detach, via).map(x)
@@ -91,7 +94,10 @@ def from_(
     if copy is None and dtype is None and device is None and via is None and not readonly and not detach:
         shortcut = _into_bridge.get(type(x))
         if shortcut is not None:
-            result = shortcut(x)
+            try:
+                result = shortcut(x)
+            except Exception:
+                result = None
             if result is not None:
                 return result
     return _Call("bridge", copy, dtype, device, readonly, detach, via, tag="bridge.from_").map(x)
@@ -205,9 +211,11 @@ class _Call:
     def _item(self, x: Any, where: str) -> Any:
         if self.plain and self.visit == self.leaf:
             shortcut = registry.row(self.target.name).get(type(x))
-            result = None if shortcut is None else shortcut(x)
-            if result is not None:
-                return result
+            if shortcut is not None:
+                with suppress(Exception):
+                    result = shortcut(x)
+                    if result is not None:
+                        return result
         if x is None:
             return None
         try:

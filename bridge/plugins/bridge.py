@@ -6,7 +6,8 @@ Also what nobody declared: any object that exports DLPack or the buffer protocol
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from bridge.core.framework import ITEMSIZE, Access, Door, Facts, Framework, Offe
 from bridge.core.route import Route, fits
 from bridge.hookspecs import hookimpl
 from bridge.plugins._memory import NATIVE, aligned_copy, over
+from bridge.plugins.jax import capsule_maker
 from bridge.plugins.torch import exchange_api
 
 __all__ = ["FRAMEWORK", "EngineSource", "ExporterSource", "describe", "describe_exporter", "exporter"]
@@ -173,9 +175,8 @@ def _same(source: Source, readonly: bool) -> Any:
 
 def _exchange(source: Source, readonly: bool) -> Any:
     api = exchange_api()
-    if api is None:
-        return _dlpack(source, readonly)
-    return _native.torch_import(api, source.value, readonly=readonly)
+    array = None if api is None else _native.torch_import(api, source.value, readonly=readonly)
+    return _dlpack(source, readonly) if array is None else array
 
 
 def _capsule(source: Source, readonly: bool) -> Any:
@@ -216,49 +217,20 @@ _DOORS: dict[str, Callable[[Source, bool], Any]] = {
 
 
 def _from_numpy() -> Shortcut:
-    import_buffer = _native.import_buffer
-
-    def convert(array: Any) -> Any:
-        try:
-            return import_buffer(array)
-        except (BufferError, BridgeError, ValueError, TypeError):
-            return None
-
-    return convert
+    return cast(Shortcut, _native.import_buffer)
 
 
 def _from_torch() -> Shortcut | None:
     api = exchange_api()
-    if api is None:
-        return None
-    torch_import = _native.torch_import
-
-    def convert(tensor: Any) -> Any:
-        if tensor.requires_grad or tensor.is_neg() or tensor.is_conj():
-            return None
-        try:
-            return torch_import(api, tensor)
-        except (BufferError, BridgeError, RuntimeError, TypeError):
-            return None
-
-    return convert
+    return None if api is None else partial(_native.torch_import, api)
 
 
 def _from_jax() -> Shortcut | None:
-    from bridge.plugins.jax import capsule_maker
-
     make = capsule_maker()
     if make is None:
         return None
     import_dlpack = _native.import_dlpack
-
-    def convert(array: Any) -> Any:
-        try:
-            return import_dlpack(make(array, None), readonly=True)
-        except (BridgeError, RuntimeError, ValueError):  # deleted, on several devices, elsewhere
-            return None
-
-    return convert
+    return lambda array: import_dlpack(make(array, None), readonly=True)
 
 
 def _from_tensorflow() -> Shortcut:
@@ -270,10 +242,7 @@ def _from_tensorflow() -> Shortcut:
     def convert(tensor: Any) -> Any:
         if tensor.dtype not in known:  # a capsule of strings would abort the process
             return None
-        try:
-            return import_dlpack(export(tensor), readonly=True)
-        except (BridgeError, RuntimeError, ValueError, TypeError):
-            return None
+        return import_dlpack(export(tensor), readonly=True)
 
     return convert
 

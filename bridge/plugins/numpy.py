@@ -209,23 +209,14 @@ def _from_bridge() -> Shortcut:
 
 def _from_torch() -> Shortcut:
     def convert(tensor: Any) -> Any:
-        try:
-            array = tensor.numpy()
-        except (RuntimeError, TypeError):  # requires grad, conjugate or negative bit, sparse, elsewhere; bfloat16
-            return None
+        array = tensor.numpy()  # raises for all that is not plain: gradients, conjugates, bfloat16, other devices
         return array if array.flags.c_contiguous else None  # an expanded tensor must not arrive writable
 
     return convert
 
 
 def _from_jax() -> Shortcut:
-    def convert(array: Any) -> Any:
-        try:
-            return numpy.asarray(memoryview(array))
-        except (BufferError, RuntimeError):  # bfloat16, permuted; deleted, on several devices
-            return None
-
-    return convert
+    return lambda array: numpy.asarray(memoryview(array))  # raises for bfloat16, permuted or deleted arrays
 
 
 FRAMEWORK = Framework(

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from math import prod
 from typing import Any
 
 import numpy
 from numpy.typing import NDArray
 
-from bridge.core.errors import BridgeError, CopyRequired, DTypeError
+from bridge.core.errors import DTypeError
 from bridge.core.framework import DTYPES, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
 from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
@@ -141,12 +141,11 @@ def _same(source: Source, route: Route) -> Any:
 
 
 def _exchange(source: Source, route: Route) -> Any:
-    api = exchange_api()
-    if api is None or route.access == "read":
-        return _dlpack(source, route)
     from bridge.core import _native
 
-    return _native.torch_export(api, source.value)
+    api = exchange_api()
+    tensor = None if api is None or route.access == "read" else _native.torch_export(api, source.value)
+    return _dlpack(source, route) if tensor is None else tensor
 
 
 def _dlpack(source: Source, route: Route) -> Any:
@@ -215,15 +214,7 @@ def _from_bridge() -> Shortcut | None:
         return None
     from bridge.core import _native
 
-    export = _native.torch_export
-
-    def convert(array: Any) -> Any:
-        try:
-            return export(api, array)
-        except (CopyRequired, BridgeError):
-            return None
-
-    return convert
+    return partial(_native.torch_export, api)
 
 
 def _from_numpy() -> Shortcut:
@@ -235,10 +226,7 @@ def _from_numpy() -> Shortcut:
         flags = array.flags
         if not flags.writeable or not flags.forc:
             return None
-        try:
-            return from_numpy(array)
-        except (TypeError, ValueError):  # a dtype that torch lacks, the other byte order; a negative stride
-            return None
+        return from_numpy(array)
 
     return convert
 
