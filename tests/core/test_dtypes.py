@@ -53,7 +53,7 @@ def test_public_names(name: str):
     """Each dtype is an attribute of bridge; bool is bool_, as in MLX."""
     public = "bool_" if name == "bool" else name
     assert getattr(bridge, public) is DTYPES[name]
-    assert repr(DTYPES[name]) == f"bridge.{name}"
+    assert repr(DTYPES[name]) == f"bridge.{public}"
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -44,10 +44,11 @@ def check(op: Declaration, name: str, x: np.ndarray, a: bridge.array, axis: obje
     # The error of a sum is bounded by the sum of magnitudes, not by the result, which may cancel.
     size = np.asarray(REDUCTIONS[op.name](np.abs(wide), axis=axis, keepdims=keepdims))
     part = PARTS.get(name, name)
+    rounds = op.ulp if op.name == "sum" else max(op.ulp, 2 * x.size / max(size.size, 1))
     unit = {"float16": 2**-10, "bfloat16": 2**-7, "float32": 2**-23, "float64": 2**-52}[part]
     error = np.abs(to_numpy(got).astype(want.dtype) - want)
     assert got.shape == want.shape
-    assert np.all(error <= op.ulp * unit * np.maximum(size, np.abs(want)) + 1e-300), f"{label}: {error.max()}"
+    assert np.all(error <= rounds * unit * np.maximum(size, np.abs(want)) + 1e-300), f"{label}: {error.max()}"
 
 
 def axes_of(op: Declaration, ndim: int) -> list:
@@ -79,7 +80,9 @@ def test_axes_and_keepdims(op: Declaration, name: str, keepdims: bool):
 def test_sizes(op: Declaration, name: str):
     """Sizes that fill vectors badly, and long ones that are split between threads."""
     for shape in [(), (1,), (7,), (37,), (1025,), (3, 1001), (1001, 3)]:
-        x = draw(name, shape, *((0.99, 1.01) if op.name == "prod" else op.sample[0]))
+        x = draw(name, shape, *op.sample[0])
+        if op.name == "prod" and x.dtype.kind in "fcV":
+            x = (np.abs(x) ** 0.01 if x.dtype.kind != "c" else x / np.abs(x)).astype(x.dtype)  # stays near 1
         for axis in [None, *range(x.ndim)]:
             check(op, name, x, to_bridge(x), axis, False)
 

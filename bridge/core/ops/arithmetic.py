@@ -146,6 +146,7 @@ remainder: Binary = elementwise(
     accepts=REAL,
     derivative=(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor_divide(a, b)),
     metal="bridge_remainder({0}, {1})",
+    ulp=0.5,
     sample=((-9, 9), (0.5, 4)),
 )
 

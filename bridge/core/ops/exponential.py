@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from bridge.core._native import array
-from bridge.core.dtypes import COMPLEX, REAL
+from bridge.core.dtypes import REAL
 from bridge.core.ops.compare import equal, select
 from bridge.core.ops.declare import elementwise
 from bridge.core.ops.types import Binary, Unary
@@ -117,16 +117,15 @@ logaddexp: Binary = elementwise(
     "logaddexp",
     "log(exp(a) + exp(b)), without overflow.",
     arity=2,
+    accepts=REAL,
     result="float",
-    derivative=(lambda g, y, a, b: g * _share(y, a, b), lambda g, y, a, b: g * _share(y, b, a)),
+    derivative=(lambda g, y, a, b: g * _share(a, b), lambda g, y, a, b: g * _share(b, a)),
     metal="bridge_logaddexp({0}, {1})",
     ulp=4,
     sample=(-20, 20),
 )
 
 
-def _share(y: array, a: array, b: array) -> array:
+def _share(a: array, b: array) -> array:
     """exp(a) / (exp(a) + exp(b)). Equal operands share evenly, infinite ones too."""
-    if y.dtype in COMPLEX:
-        return exp(a - y)
     return sigmoid(select(equal(a, b), 0, a - b))
