@@ -27,8 +27,8 @@ bool has_v3() {
          __builtin_cpu_supports("bmi2");
 }
 bool has_v4() {
-  return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
 Isa choose() {
@@ -39,10 +39,11 @@ Isa choose() {
     for (const Level& level : levels) {
       if (std::string(wanted) != level.name) continue;
       if (level.supported) return level.isa;
-      throw std::runtime_error(std::string("[BRIDGE_ISA] this processor cannot run the level.\n  got:  BRIDGE_ISA=") + wanted +
-                               "\n  fix:  unset BRIDGE_ISA; the best level is then chosen");
+      throw std::runtime_error(std::string("[BRIDGE_ISA] this processor cannot run the level.\n  got:  BRIDGE_ISA=") +
+                               wanted + "\n  fix:  unset BRIDGE_ISA; the best level is then chosen");
     }
-    throw std::runtime_error(std::string("[BRIDGE_ISA] unknown level.\n  got:  BRIDGE_ISA=") + wanted + "\n  want: v2, v3 or v4");
+    throw std::runtime_error(std::string("[BRIDGE_ISA] unknown level.\n  got:  BRIDGE_ISA=") + wanted +
+                             "\n  want: v2, v3 or v4");
   }
   for (const Level& level : levels)
     if (level.supported) return level.isa;
@@ -62,7 +63,8 @@ constexpr const char* kOnlyName = "generic";
 Isa choose() {
   const char* wanted = std::getenv("BRIDGE_ISA");
   if (wanted != nullptr && *wanted != '\0' && std::string(wanted) != kOnlyName)
-    throw std::runtime_error(std::string("[BRIDGE_ISA] unknown level.\n  got:  BRIDGE_ISA=") + wanted + "\n  want: " + kOnlyName);
+    throw std::runtime_error(std::string("[BRIDGE_ISA] unknown level.\n  got:  BRIDGE_ISA=") + wanted +
+                             "\n  want: " + kOnlyName);
   return kOnly;
 }
 

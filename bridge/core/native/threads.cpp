@@ -20,7 +20,8 @@ namespace bridge {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr auto kSpin = std::chrono::microseconds(50);  // longer brings nothing, none loses the second thread on 10 us jobs
+constexpr auto kSpin =
+    std::chrono::microseconds(50);  // longer brings nothing, none loses the second thread on 10 us jobs
 constexpr int32_t kClosed = -(1 << 30);                // of Pool::joined: no worker may join
 constexpr int kMaxThreads = 1024;
 
@@ -175,7 +176,9 @@ int thread_count() {
   return g_threads.compare_exchange_strong(unset, n, std::memory_order_relaxed) ? n : unset;
 }
 
-void set_thread_count(int n) { g_threads.store(n < 1 ? 1 : n > kMaxThreads ? kMaxThreads : n, std::memory_order_relaxed); }
+void set_thread_count(int n) {
+  g_threads.store(n < 1 ? 1 : n > kMaxThreads ? kMaxThreads : n, std::memory_order_relaxed);
+}
 
 void parallel_for(int64_t n, int64_t grain, RangeFn fn, void* ctx) {
   if (n <= 0) return;

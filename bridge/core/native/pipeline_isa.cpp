@@ -1,0 +1,23 @@
+// The hot loops, compiled once per ISA: -DBRIDGE_ISA_NS=isa_v2|isa_v3|isa_v4|isa_neon|isa_generic with the matching -march
+// (pipeline.cmake). A function that two of these builds shared could be linked in its AVX-512 copy for everybody, so: no standard
+// library, no inline function of a shared header, everything internal to an ISA-named namespace except the one table at the end, hidden
+// visibility. tools/check_isa.py proves it on the objects.
+#include "pipeline_table.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace bridge::pipeline::BRIDGE_ISA_NS {
+namespace {
+
+#include "pipeline_cast.inc"
+#include "pipeline_loops.inc"
+#include "pipeline_ops.inc"
+
+}  // namespace
+
+extern const StripTable strip_table;
+constexpr StripTable strip_table = make_strip_table();
+
+}  // namespace bridge::pipeline::BRIDGE_ISA_NS

@@ -1,0 +1,181 @@
+// Strip loops that call the C library per element: the transcendental functions of float64. Compiled for the
+// baseline only: the calls dominate.
+#include <cmath>
+
+#include "pipeline.h"
+
+namespace bridge::pipeline {
+namespace {
+
+template <class T, T (*F)(T)>
+void loop(void* d, const void* a, const void*, const void*, int64_t n) {
+  for (int64_t i = 0; i < n; i++) static_cast<T*>(d)[i] = F(static_cast<const T*>(a)[i]);
+}
+template <class T, T (*F)(T, T)>
+void loop(void* d, const void* a, const void* b, const void*, int64_t n) {
+  for (int64_t i = 0; i < n; i++) static_cast<T*>(d)[i] = F(static_cast<const T*>(a)[i], static_cast<const T*>(b)[i]);
+}
+
+// e^-x overflows to infinity for very negative x, which gives the right 0; of the other form only subnormal results lose digits.
+template <class T>
+T sigmoid(T x) {
+  const T e = std::exp(-std::fabs(x));
+  return x < 0 ? e / (1 + e) : 1 / (1 + e);
+}
+
+// NumPy's rules: the sign of the divisor, also for a zero rest; x % 0 is NaN.
+template <class T>
+T remainder(T a, T b) {
+  const T rest = std::fmod(a, b);
+  if (b == 0) return rest;
+  if (rest == 0) return std::copysign(T(0), b);
+  return (b < 0) != (rest < 0) ? rest + b : rest;
+}
+template <class T>
+T floor_divide(T a, T b) {
+  if (b == 0) return a / b;
+  const T rest = std::fmod(a, b);
+  T quotient = (a - rest) / b;
+  if (rest != 0 && (b < 0) != (rest < 0)) quotient -= 1;
+  if (quotient == 0) return std::copysign(T(0), a / b);
+  const T whole = std::floor(quotient);
+  return quotient - whole > T(0.5) ? whole + 1 : whole;
+}
+template <class T>
+T logaddexp(T a, T b) {
+  if (a == b) return a + static_cast<T>(0.693147180559945309417232121458);  // equal infinities too
+  const T difference = a - b;
+  if (difference > 0) return a + std::log1p(std::exp(-difference));
+  if (difference <= 0) return b + std::log1p(std::exp(difference));
+  return difference;  // NaN
+}
+
+template <class T>
+void fill(StripTable& table, DType dtype) {
+  const auto set = [&](StageId stage, StripFn fn) { table.stage[stage][static_cast<int>(dtype)] = fn; };
+  set(kStage_exp, loop<T, std::exp>);
+  set(kStage_expm1, loop<T, std::expm1>);
+  set(kStage_log, loop<T, std::log>);
+  set(kStage_log2, loop<T, std::log2>);
+  set(kStage_log10, loop<T, std::log10>);
+  set(kStage_log1p, loop<T, std::log1p>);
+  set(kStage_sin, loop<T, std::sin>);
+  set(kStage_cos, loop<T, std::cos>);
+  set(kStage_tan, loop<T, std::tan>);
+  set(kStage_arcsin, loop<T, std::asin>);
+  set(kStage_arccos, loop<T, std::acos>);
+  set(kStage_arctan, loop<T, std::atan>);
+  set(kStage_sinh, loop<T, std::sinh>);
+  set(kStage_cosh, loop<T, std::cosh>);
+  set(kStage_tanh, loop<T, std::tanh>);
+  set(kStage_arcsinh, loop<T, std::asinh>);
+  set(kStage_arccosh, loop<T, std::acosh>);
+  set(kStage_arctanh, loop<T, std::atanh>);
+  set(kStage_erf, loop<T, std::erf>);
+  set(kStage_sigmoid, loop<T, sigmoid<T>>);
+  set(kStage_floor_divide, loop<T, floor_divide<T>>);
+  set(kStage_remainder, loop<T, remainder<T>>);
+  set(kStage_power, loop<T, std::pow>);
+  set(kStage_arctan2, loop<T, std::atan2>);
+  set(kStage_logaddexp, loop<T, logaddexp<T>>);
+}
+
+// First version: float32 too.
+namespace basic {
+#define UNARY(name, expression) \
+  float name(float x) { return expression; }
+UNARY(copy, x)
+UNARY(negative, -x)
+UNARY(absolute, std::fabs(x))
+UNARY(sign, x != x ? x : static_cast<float>((x > 0) - (x < 0)))
+UNARY(square, x* x)
+UNARY(square_root, std::sqrt(x))
+UNARY(rsqrt, static_cast<float>(1 / std::sqrt(static_cast<double>(x))))
+UNARY(reciprocal, 1 / x)
+UNARY(zero, 0 * (x == x))
+#define BINARY(name, expression) \
+  float name(float a, float b) { return expression; }
+BINARY(add, a + b)
+BINARY(subtract, a - b)
+BINARY(multiply, a* b)
+BINARY(divide, a / b)
+BINARY(maximum, a > b || a != a ? a : b)
+BINARY(minimum, a < b || a != a ? a : b)
+#define TEST1(name, expression)                                            \
+  void name(void* d, const void* p, const void*, const void*, int64_t n) { \
+    for (int64_t i = 0; i < n; i++) {                                      \
+      const float a = static_cast<const float*>(p)[i];                     \
+      static_cast<uint8_t*>(d)[i] = expression;                            \
+    }                                                                      \
+  }
+#define TEST2(name, expression)                                                             \
+  void name(void* d, const void* p, const void* q, const void*, int64_t n) {                \
+    for (int64_t i = 0; i < n; i++) {                                                       \
+      const float a = static_cast<const float*>(p)[i], b = static_cast<const float*>(q)[i]; \
+      static_cast<uint8_t*>(d)[i] = expression;                                             \
+    }                                                                                       \
+  }
+TEST1(nan, a != a)
+TEST1(inf, std::fabs(a) == __builtin_inff())
+TEST1(finite, std::fabs(a) < __builtin_inff())
+TEST1(lnot, a == 0)
+TEST2(eq, a == b)
+TEST2(ne, a != b)
+TEST2(lt, a < b)
+TEST2(le, a <= b)
+TEST2(gt, a > b)
+TEST2(ge, a >= b)
+TEST2(land, (a != 0) & (b != 0))
+TEST2(lor, (a != 0) | (b != 0))
+void select(void* d, const void* c, const void* p, const void* q, int64_t n) {
+  for (int64_t i = 0; i < n; i++)
+    static_cast<float*>(d)[i] =
+        static_cast<const uint8_t*>(c)[i] ? static_cast<const float*>(p)[i] : static_cast<const float*>(q)[i];
+}
+}  // namespace basic
+
+void fill_float32(StripTable& table) {
+  const auto set = [&](StageId stage, StripFn fn) { table.stage[stage][static_cast<int>(DType::float32)] = fn; };
+  for (StageId s : {kStage_copy, kStage_real, kStage_conjugate}) set(s, loop<float, basic::copy>);
+  set(kStage_imag, loop<float, basic::zero>);
+  set(kStage_negative, loop<float, basic::negative>);
+  set(kStage_abs, loop<float, basic::absolute>);
+  set(kStage_sign, loop<float, basic::sign>);
+  set(kStage_square, loop<float, basic::square>);
+  set(kStage_sqrt, loop<float, basic::square_root>);
+  set(kStage_rsqrt, loop<float, basic::rsqrt>);
+  set(kStage_reciprocal, loop<float, basic::reciprocal>);
+  set(kStage_floor, loop<float, std::floor>);
+  set(kStage_ceil, loop<float, std::ceil>);
+  set(kStage_rint, loop<float, std::rint>);
+  set(kStage_trunc, loop<float, std::trunc>);
+  set(kStage_isnan, basic::nan);
+  set(kStage_isinf, basic::inf);
+  set(kStage_isfinite, basic::finite);
+  set(kStage_logical_not, basic::lnot);
+  set(kStage_add, loop<float, basic::add>);
+  set(kStage_subtract, loop<float, basic::subtract>);
+  set(kStage_multiply, loop<float, basic::multiply>);
+  set(kStage_divide, loop<float, basic::divide>);
+  set(kStage_maximum, loop<float, basic::maximum>);
+  set(kStage_minimum, loop<float, basic::minimum>);
+  set(kStage_equal, basic::eq);
+  set(kStage_not_equal, basic::ne);
+  set(kStage_less, basic::lt);
+  set(kStage_less_equal, basic::le);
+  set(kStage_greater, basic::gt);
+  set(kStage_greater_equal, basic::ge);
+  set(kStage_logical_and, basic::land);
+  set(kStage_logical_or, basic::lor);
+  set(kStage_select, basic::select);
+}
+
+}  // namespace
+
+void fill_libm(StripTable& table) {
+  fill_float32(table);
+  fill<float>(table, DType::float32);
+  fill<double>(table, DType::float64);
+}
+
+}  // namespace bridge::pipeline

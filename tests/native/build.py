@@ -1,0 +1,101 @@
+"""Builds the executor of fused kernels alone, as a shared library with the C interface of harness.cpp.
+
+`python tests/native/build.py` prints the path. The library is kept in the temporary directory under a name made of the
+contents of its sources, so a second run builds nothing.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+NATIVE = HERE.parents[1] / "bridge" / "core" / "native"
+
+BASE_FLAGS = ["-std=c++20", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-ffp-contract=off"]
+BASE_FLAGS += ["-fno-math-errno"]
+X86_LEVELS = {
+    "v2": ["-march=x86-64-v2"],
+    "v3": ["-march=x86-64-v3"],
+    "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+}
+
+
+def cmake_list(name: str) -> list[str]:
+    """Words of a set() in pipeline.cmake, so that the sources and flags are listed once."""
+    text = (NATIVE / "pipeline.cmake").read_text()
+    match = re.search(rf"set\({name}\s([^)]*)\)", text)
+    assert match is not None, name
+    return match.group(1).split()
+
+
+def levels() -> dict[str, list[str]]:
+    machine = platform.machine().lower()
+    if machine in ("x86_64", "amd64"):
+        return X86_LEVELS
+    return {"neon": []} if machine in ("arm64", "aarch64") else {"generic": []}
+
+
+def compiler() -> str:
+    return os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or "c++"
+
+
+def fingerprint(extra: list[str]) -> str:
+    digest = hashlib.sha256(repr((compiler(), extra, BASE_FLAGS)).encode())
+    patterns = ("*.h", "*.def", "*.inc", "*.cmake", "pipeline*.cpp", "reduce*.cpp")
+    names = {p for pattern in patterns for p in NATIVE.glob(pattern)}
+    names |= {NATIVE / s for s in cmake_list("BRIDGE_PIPELINE_SOURCES")} | {HERE / "harness.cpp", HERE / "build.py"}
+    for path in sorted(names):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+def build(*, optimise: str = "-O2", extra: tuple[str, ...] = (), objects: Path | None = None) -> Path:
+    """Path of the library; compiles what is missing. `objects` keeps the object files (one folder per level)."""
+    flags = [*BASE_FLAGS, optimise, *extra]
+    target = Path(tempfile.gettempdir()) / f"bridge_native_test_{fingerprint(flags)}.so"
+    if target.exists() and objects is None:
+        return target
+    isa_flags = [f for f in cmake_list("BRIDGE_ISA_FLAGS") if not (f.startswith("-O") and optimise in ("-O0", "-O1"))]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = objects or Path(scratch)
+        jobs: list[tuple[Path, Path, list[str]]] = []
+        for level, level_flags in levels().items():
+            for source in cmake_list("BRIDGE_ISA_SOURCES"):
+                jobs.append(
+                    (
+                        NATIVE / source,
+                        folder / f"isa_{level}",
+                        [*isa_flags, *level_flags, f"-DBRIDGE_ISA_NS=isa_{level}"],
+                    )
+                )
+        jobs += [(NATIVE / source, folder, []) for source in cmake_list("BRIDGE_PIPELINE_SOURCES")]
+        jobs.append((HERE / "harness.cpp", folder, ["-fvisibility=default"]))
+
+        def compile_one(job: tuple[Path, Path, list[str]]) -> Path:
+            source, where, more = job
+            where.mkdir(parents=True, exist_ok=True)
+            result = where / (source.stem + ".o")
+            command = [compiler(), *flags, *more, f"-I{NATIVE}", "-c", str(source), "-o", str(result)]
+            subprocess.run(command, check=True)
+            return result
+
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            results = list(pool.map(compile_one, jobs))
+        partial = Path(scratch) / "library.so"
+        subprocess.run([compiler(), "-shared", *extra, "-o", str(partial), *map(str, results), "-lpthread"], check=True)
+        staged = target.with_name(f"{target.name}.{os.getpid()}")
+        shutil.copyfile(partial, staged)
+        staged.replace(target)
+    return target
+
+
+if __name__ == "__main__":
+    print(build())
