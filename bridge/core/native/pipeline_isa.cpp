@@ -11,9 +11,12 @@
 namespace bridge::pipeline::BRIDGE_ISA_NS {
 namespace {
 
-#include "pipeline_cast.inc"
-#include "pipeline_loops.inc"
+// In this order: each uses the ones before.
 #include "pipeline_ops.inc"
+
+#include "pipeline_cast.inc"
+
+#include "pipeline_loops.inc"
 
 }  // namespace
 
