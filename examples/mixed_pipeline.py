@@ -148,6 +148,7 @@ def main():
     print("\ntest accuracy: " + ", ".join(f"{name} {value:.4f}" for name, value in accuracy.items()))
     print(f"largest disagreement: {disagreement:.1e} of the largest logit (allowed: {TOLERANCE:.0e})\n")
     print(receipt)
+    print(f"bytes copied in all: {receipt.bytes_copied:,}")
     if arguments.html:
         arguments.html.write_text(receipt.html(), encoding="utf-8")
         print(f"the same as a page: {arguments.html}")
