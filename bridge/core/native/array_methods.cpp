@@ -63,6 +63,13 @@ PyObject* deep_copy(PyObject* self, PyObject*) {
   return guard(static_cast<PyObject*>(nullptr), [&] { return wrap(make_copy(node_of(self))); });
 }
 
+PyObject* reduce(PyObject* self, PyObject* protocol) {
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    Ref module = Ref::check(PyImport_ImportModule("bridge.core.pickling"));
+    return PyObject_CallMethod(module.get(), "reduce_array", "OO", self, protocol);
+  });
+}
+
 PyObject* complex_value(PyObject* self, PyObject*) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
     Node* n = node_of(self);
@@ -97,6 +104,7 @@ PyMethodDef array_methods[] = {
     {"__dlpack_device__", dlpack::array_dlpack_device, METH_NOARGS, "__dlpack_device__()\n--\n\n(1, 0): CPU memory."},
     {"__copy__", copy, METH_NOARGS, nullptr},
     {"__deepcopy__", deep_copy, METH_O, nullptr},
+    {"__reduce_ex__", reduce, METH_O, nullptr},
     {"__complex__", complex_value, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -2,6 +2,7 @@
 // PythonError (one is set already); every slot handed to CPython wraps its body in guard().
 #pragma once
 #include <Python.h>
+#include <unistd.h>
 
 #include <new>
 #include <stdexcept>
@@ -78,7 +79,16 @@ class Ref {
 class ReleaseGil {
  public:
   ReleaseGil() : state_(PyEval_SaveThread()) {}
-  ~ReleaseGil() { PyEval_RestoreThread(state_); }
+  ~ReleaseGil() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      // The interpreter is ending and CPython called pthread_exit() on this (daemon) thread. Unwinding would run the
+      // engine's destructors without the GIL, so the thread stays here until the process is gone
+      // (tests/memory/test_lifetime.py: a daemon thread at work).
+      for (;;) pause();
+    }
+  }
   ReleaseGil(const ReleaseGil&) = delete;
 
  private:
