@@ -156,7 +156,7 @@ power: Binary = elementwise(
     arity=2,
     derivative=(lambda g, y, a, b: _by_base(g, a, b), lambda g, y, a, b: g * y * select(equal(a, 0), 1, a).log()),
     metal="bridge_power({0}, {1})",
-    ulp=2,
+    ulp=1,
     sample=((1e-2, 1e2), (-4, 4)),
 )
 pow = power

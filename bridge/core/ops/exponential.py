@@ -16,7 +16,7 @@ exp: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g * y,
     metal="precise::exp({0})",
-    ulp=2,
+    ulp=1,
     sample=(-87, 88),
 )
 
@@ -27,7 +27,7 @@ expm1: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g * (y + 1),
     metal="bridge_expm1({0})",
-    ulp=2,
+    ulp=1,
     sample=(-20, 20),
 )
 
@@ -37,7 +37,7 @@ log: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g / x,
     metal="precise::log({0})",
-    ulp=2,
+    ulp=1,
     sample=(1e-6, 1e6),
 )
 
@@ -47,7 +47,7 @@ log2: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g / (x * math.log(2)),
     metal="precise::log2({0})",
-    ulp=2,
+    ulp=1,
     sample=(1e-6, 1e6),
 )
 
@@ -67,7 +67,7 @@ log1p: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g / (1 + x),
     metal="bridge_log1p({0})",
-    ulp=2,
+    ulp=1,
     sample=(-0.99, 1e3),
 )
 
@@ -87,7 +87,7 @@ rsqrt: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: -0.5 * g * y * y * y,
     metal="precise::rsqrt({0})",
-    ulp=1.5,
+    ulp=0.5,
     sample=(1e-6, 1e6),
 )
 
@@ -98,7 +98,7 @@ erf: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: (2 / math.sqrt(math.pi)) * g * exp(-(x * x)),
     metal="bridge_erf({0})",
-    ulp=4,
+    ulp=1,
     sample=(-4, 4),
 )
 
@@ -109,20 +109,20 @@ sigmoid: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g * y * (1 - y),
     metal="bridge_sigmoid({0})",
-    ulp=4,
+    ulp=2.5,
     sample=(-20, 20),
 )
 
 logaddexp: Binary = elementwise(
     "logaddexp",
-    "log(exp(a) + exp(b)), without overflow.",
+    "log(exp(a) + exp(b)), without overflow. The error is relative to the larger of the operands and the result.",
     arity=2,
     accepts=REAL,
     result="float",
     derivative=(lambda g, y, a, b: g * _share(a, b), lambda g, y, a, b: g * _share(b, a)),
     metal="bridge_logaddexp({0}, {1})",
-    ulp=4,
-    sample=(-20, 20),
+    ulp=1,
+    sample=(0.5, 20),
 )
 
 

@@ -17,7 +17,7 @@ sin: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g * cos(x),
     metal="precise::sin({0})",
-    ulp=2,
+    ulp=1,
     sample=(-100, 100),
 )
 
@@ -27,7 +27,7 @@ cos: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: -g * sin(x),
     metal="precise::cos({0})",
-    ulp=2,
+    ulp=1,
     sample=(-100, 100),
 )
 
@@ -37,7 +37,7 @@ tan: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g * (1 + y * y),
     metal="precise::tan({0})",
-    ulp=4,
+    ulp=1,
     sample=(-100, 100),
 )
 
@@ -47,7 +47,7 @@ arcsin: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g * rsqrt(1 - x * x),
     metal="precise::asin({0})",
-    ulp=4,
+    ulp=1,
     sample=(-1, 1),
 )
 
@@ -57,7 +57,7 @@ arccos: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: -g * rsqrt(1 - x * x),
     metal="precise::acos({0})",
-    ulp=4,
+    ulp=1,
     sample=(-1, 1),
 )
 
@@ -67,7 +67,7 @@ arctan: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g / (1 + x * x),
     metal="precise::atan({0})",
-    ulp=4,
+    ulp=1,
     sample=(-10, 10),
 )
 
@@ -79,7 +79,7 @@ arctan2: Binary = elementwise(
     result="float",
     derivative=(lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: -g * a / (a * a + b * b)),
     metal="precise::atan2({0}, {1})",
-    ulp=4,
+    ulp=1.5,
     sample=(-4, 4),
 )
 
@@ -89,7 +89,7 @@ sinh: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g * cosh(x),
     metal="precise::sinh({0})",
-    ulp=4,
+    ulp=2,
     sample=(-20, 20),
 )
 
@@ -99,7 +99,7 @@ cosh: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g * sinh(x),
     metal="precise::cosh({0})",
-    ulp=4,
+    ulp=1.5,
     sample=(-20, 20),
 )
 
@@ -109,7 +109,7 @@ tanh: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g * (1 - y * y),
     metal="precise::tanh({0})",
-    ulp=2,
+    ulp=2.5,
     sample=(-10, 10),
 )
 
@@ -119,7 +119,7 @@ arcsinh: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g * rsqrt(x * x + 1),
     metal="precise::asinh({0})",
-    ulp=4,
+    ulp=2,
     sample=(-100, 100),
 )
 
@@ -129,7 +129,7 @@ arccosh: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g * rsqrt(x - 1) * rsqrt(x + 1),
     metal="precise::acosh({0})",
-    ulp=4,
+    ulp=2,
     sample=(1, 100),
 )
 
@@ -139,7 +139,7 @@ arctanh: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g / (1 - x * x),
     metal="precise::atanh({0})",
-    ulp=4,
+    ulp=2,
     sample=(-0.999, 0.999),
 )
 
