@@ -1,4 +1,7 @@
-"""Every ```python block of the documentation runs, and prints what its comments say it prints."""
+"""Every ```python block of the documentation runs, and prints what its comments say it prints.
+
+A block that begins with `# name.py` is a file: it is written to disk, and later blocks of the page can import it.
+"""
 
 import contextlib
 import io
@@ -9,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"\s*# (\w+\.py)\n")
 EXPECTED = re.compile(r"^print\(.*\)\s+# (.*)$", flags=re.MULTILINE)
 
 # In the order of the text; blocks of one page share their names, as a reader who types them in would have it.
@@ -26,10 +30,14 @@ def blocks(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
-def test_page_runs_and_prints_what_it_says(page):
+def test_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
     """`print(...)  # text` prints exactly that text; a block that raises fails the page."""
+    monkeypatch.syspath_prepend(tmp_path)
     names = {"__name__": "page"}
     for source in blocks(ROOT / page):
+        if file := FILE.match(source):
+            (tmp_path / file[1]).write_text(source, encoding="utf-8")
+            continue
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(source, str(page), "exec"), names)
