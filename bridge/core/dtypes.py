@@ -99,7 +99,8 @@ def to_numpy(dtype: Dtype) -> numpy.dtype[Any]:
     if dtype is bfloat16:
         import ml_dtypes
 
-        return numpy.dtype(ml_dtypes.bfloat16)
+        half: numpy.dtype[Any] = numpy.dtype(ml_dtypes.bfloat16)
+        return half
     return numpy.dtype(dtype.name)
 
 

@@ -67,6 +67,7 @@ class Declaration:
     name: str
     kind: Kind
     signature: str  # parameters as a user writes them
+    types: str  # the same with their types and that of the result
     doc: str
     call: Callable[..., Any]
     accepts: frozenset[Dtype]  # dtypes of the operands, after promotion
@@ -83,8 +84,8 @@ class Declaration:
 
 PRIMITIVES: dict[str, Declaration] = {}
 
-_OPERANDS = {1: "a", 2: "a, b", 3: "a, b, c"}
-_REDUCTION = "(a, /, axis=None, keepdims=False, *, stream=None)"
+_NAMES = ("a", "b", "c")
+_TAIL = "keepdims: bool = False, *, stream: Stream = None) -> array"
 
 
 def elementwise(
@@ -105,7 +106,8 @@ def elementwise(
         Declaration(
             name=name,
             kind="elementwise",
-            signature=f"({_OPERANDS[arity]}, /, *, stream=None)",
+            signature=f"({', '.join(_NAMES[:arity])}, /, *, stream=None)",
+            types=f"({', '.join(f'{name}: Operand' for name in _NAMES[:arity])}, /, *, stream: Stream = None) -> array",
             doc=doc,
             call=declare(name, "elementwise", arity=arity, accepts=mask(accepts), result=result),
             accepts=accepts,
@@ -136,7 +138,8 @@ def reduction(
         Declaration(
             name=name,
             kind=kind,
-            signature=_REDUCTION,
+            signature="(a, /, axis=None, keepdims=False, *, stream=None)",
+            types=f"(a: array, /, axis: {'int | None' if index else 'Axis'} = None, {_TAIL}",
             doc=doc,
             call=declare(name, kind, accepts=mask(accepts), result=result),
             accepts=accepts,
@@ -180,12 +183,13 @@ def _header(
     of: str | None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(header: Callable[P, R]) -> Callable[P, R]:
-        parameters = inspect.signature(header).parameters.values()
-        plain = inspect.Signature([parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters])
+        typed = inspect.signature(header)
+        parameters = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in typed.parameters.values()]
         declaration = Declaration(
             name=header.__name__,
             kind=kind,
-            signature=str(plain),
+            signature=str(inspect.Signature(parameters)),
+            types=str(typed).replace("'", ""),
             doc=inspect.cleandoc(header.__doc__ or ""),
             call=declare(header.__name__, kind, accepts=mask(accepts), result=result),
             accepts=accepts,
@@ -215,7 +219,7 @@ def _rules(rules: Rules | None) -> tuple[Rule | None, ...] | None:
 
 
 def _flat_or_rules(rules: Rules | Literal["flat"] | None) -> tuple[Rule | None, ...] | Literal["flat"] | None:
-    return "flat" if rules == "flat" else _rules(cast("Rules | None", rules))
+    return "flat" if rules == "flat" else _rules(rules)
 
 
 def _intervals(sample: Interval | Sequence[Interval], arity: int) -> tuple[Interval, ...]:
