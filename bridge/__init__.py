@@ -28,6 +28,7 @@ from bridge.core._native import (
     set_cache_limit,
     set_memory_limit,
 )
+from bridge.core.devices import Device, cpu, gpu
 from bridge.core.dtypes import (
     bfloat16,
     bool_,
@@ -45,7 +46,7 @@ from bridge.core.dtypes import (
     uint32,
     uint64,
 )
-from bridge.core.errors import BridgeError, CopyRequired, DTypeError, GradientWarning, PluginError, UnknownTarget
+from bridge.core.errors import BridgeError, CopyRequired, DTypeError, ExchangeError, GradientWarning, PluginError, UnknownTarget
 from bridge.core.interop import asarray, explain, from_, record, to
 from bridge.core.ops.arithmetic import (
     abs,
@@ -210,7 +211,9 @@ __all__ = [
     "BridgeError",
     "CopyRequired",
     "DTypeError",
+    "Device",
     "Dtype",
+    "ExchangeError",
     "GradientWarning",
     "PluginError",
     "UnknownTarget",
@@ -260,6 +263,7 @@ __all__ = [
     "conjugate",
     "cos",
     "cosh",
+    "cpu",
     "count_nonzero",
     "degrees",
     "divide",
@@ -289,6 +293,7 @@ __all__ = [
     "get_memory_limit",
     "get_peak_memory",
     "get_printoptions",
+    "gpu",
     "greater",
     "greater_equal",
     "hookimpl",

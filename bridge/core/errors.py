@@ -10,6 +10,7 @@ __all__ = [
     "BridgeError",
     "CopyRequired",
     "DTypeError",
+    "ExchangeError",
     "GradientWarning",
     "PluginError",
     "PluginWarning",
@@ -25,6 +26,10 @@ class BridgeError(Exception):
 
 class CopyRequired(BridgeError, BufferError):
     """Memory would have to be copied and the caller forbade it (``copy=False``)."""
+
+
+class ExchangeError(BridgeError, BufferError):
+    """Memory that is offered cannot be taken: a damaged or spent capsule, another device, an unknown version."""
 
 
 class DTypeError(BridgeError, TypeError):

@@ -114,11 +114,6 @@ PyObject* in_place(Stage stage, PyObject* x, PyObject* y) {
     Operand operands[2];
     if (!to_operand(x, &operands[0]) || !to_operand(y, &operands[1])) return Py_NewRef(Py_NotImplemented);
     NodeRef result = make_elementwise(stage, operands, 2);
-    const Node* n = operands[0].node.get();
-    if (result->ndim != n->ndim || memcmp(result->shape, n->shape, sizeof(int64_t) * n->ndim))
-      raise_value(message("bridge.array", "an in-place operation cannot change the shape of the array.",
-                          shape_text(n->ndim, n->shape) + " would become " + shape_text(result->ndim, result->shape), "",
-                          "a = a op b"));
     operands[0] = {};  // drop the reference: bytes may be given away
     update_in_place(x, std::move(result));
     return Py_NewRef(x);

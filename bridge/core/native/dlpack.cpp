@@ -74,9 +74,10 @@ Request read_request(PyObject** values) {
   if (stream && stream != Py_None && !PyLong_Check(stream))  // a number is ignored: the CPU has no streams here
     raise_type("[bridge.array.__dlpack__] stream must be None or an integer.");
   if (max_version && max_version != Py_None) {
-    Ref major = Ref::check(PySequence_GetItem(max_version, 0));
-    Ref minor = Ref::check(PySequence_GetItem(max_version, 1));
-    long v = PyLong_AsLong(major.get());
+    if (!PyTuple_Check(max_version) || PyTuple_GET_SIZE(max_version) != 2 || !PyLong_Check(PyTuple_GET_ITEM(max_version, 0)) ||
+        !PyLong_Check(PyTuple_GET_ITEM(max_version, 1)))
+      raise_type("[bridge.array.__dlpack__] max_version must be None or a tuple of two integers.");
+    long v = PyLong_AsLong(PyTuple_GET_ITEM(max_version, 0));
     if (v == -1 && PyErr_Occurred()) throw PythonError{};
     r.versioned = v >= 1;
   }

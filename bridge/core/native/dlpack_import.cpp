@@ -12,7 +12,7 @@ namespace {
 
 [[noreturn]] void refuse(const char* tag, const std::string& problem, const std::string& got = "", const std::string& want = "",
                          const std::string& fix = "") {
-  throw Error("BridgeError", message(tag, problem, got, want, fix));
+  throw Error("ExchangeError", message(tag, problem, got, want, fix));
 }
 
 void drop_object(void* owner) { Py_DECREF(static_cast<PyObject*>(owner)); }
@@ -76,7 +76,7 @@ NodeRef adopt_managed(M* managed, bool owner_writes) {
   const dlpack::Tensor& t = managed->tensor;
   int32_t device = t.device.type;
   if (device != dlpack::kCpu && device != dlpack::kCudaHost && device != dlpack::kRocmHost)
-    throw Error(PyExc_BufferError, message(tag, "the memory is not on the CPU.", "DLPack device (" + std::to_string(device) + ", " + std::to_string(t.device.id) + ")",
+    throw Error("ExchangeError", message(tag, "the memory is not on the CPU.", "DLPack device (" + std::to_string(device) + ", " + std::to_string(t.device.id) + ")",
                                            "device type 1 (CPU), or pinned host memory", "device=\"cpu\" asks the producer for a copy"));
   if (t.ndim < 0 || t.ndim > kMaxNdim)
     refuse(tag, "the number of dimensions is out of range.", std::to_string(t.ndim), "0 to " + std::to_string(kMaxNdim));
@@ -104,6 +104,7 @@ void check_layout(const ForeignMemory& m, const char* tag) {
   int64_t ignored;
   overflow |= __builtin_mul_overflow(size, item, &ignored);
   for (int i = 0; i < m.ndim && m.strides; ++i) {
+    if (m.shape[i] == 1) continue;  // never followed
     int64_t step, span;
     overflow |= m.strides[i] == INT64_MIN || __builtin_mul_overflow(m.strides[i] < 0 ? -m.strides[i] : m.strides[i], item, &step) ||
                 __builtin_mul_overflow(step, m.shape[i] - 1, &span) || __builtin_add_overflow(reach, span, &reach);
@@ -191,7 +192,7 @@ NodeRef import_managed(ManagedVersioned* m, bool readonly) {
   if (m->version.major != kVersion.major) {
     std::string got = std::to_string(m->version.major) + "." + std::to_string(m->version.minor);
     if (m->deleter) m->deleter(m);  // the only field that an unknown major version promises
-    throw Error(PyExc_BufferError, message("bridge.from_dlpack", "the capsule's DLPack version is not known.", got, "1.x"));
+    throw Error("ExchangeError", message("bridge.from_dlpack", "the capsule's DLPack version is not known.", got, "1.x"));
   }
   if (m->flags & kSubBytePadded) {
     ManagedGuard<ManagedVersioned> guard{m};
@@ -269,7 +270,13 @@ NodeRef from_dlpack(PyObject* x, PyObject* device, PyObject* copy) {
     if (!capsule) throw PythonError{};
     n = dlpack::import_capsule(capsule.get(), false);
   }
-  return must_copy ? fresh_copy(n.get()) : n;
+  // Elements that straddle their natural alignment would be read bytewise for ever: such memory is copied once.
+  int64_t unit = kind(n->dtype) == Kind::complex ? itemsize(n->dtype) / 2 : itemsize(n->dtype);
+  bool aligned = reinterpret_cast<uintptr_t>(n->data) % static_cast<uintptr_t>(unit) == 0;
+  if (!aligned && never_copy)
+    raise_copy_required(message("bridge.from_dlpack", "the bytes cannot be shared: the elements are not aligned.",
+                                describe(n.get()), "an address that is a multiple of " + std::to_string(unit) + " bytes", "copy=None"));
+  return must_copy || !aligned ? fresh_copy(n.get()) : n;
 }
 
 }  // namespace bridge

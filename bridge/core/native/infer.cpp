@@ -274,7 +274,7 @@ NodeRef make_elementwise(Stage stage, Operand* operands, int n) {
   if (d.rule == Rule::absolute) out = real_of(common);
 
   NodeRef inputs[3];
-  const Node* raw[3];
+  const Node* raw[3] = {};
   for (int k = 0; k < n; ++k) {
     DType wanted = k < first ? DType::bool_ : common;
     if (operands[k].is_weak())

@@ -230,9 +230,9 @@ void parse_arguments(const Signature& s, PyObject* const* args, Py_ssize_t n, Py
 }
 
 void check_stream(PyObject* stream) {
-  if (stream && stream != Py_None)
-    raise_value(message("bridge", "streams cannot be chosen in this version: everything runs on the CPU, in the calling thread.",
-                        std::string("stream of type ") + Py_TYPE(stream)->tp_name, "stream=None"));
+  if (!stream || stream == Py_None) return;
+  Ref module = Ref::check(PyImport_ImportModule("bridge.core.devices"));
+  Ref::check(PyObject_CallMethod(module.get(), "check", "O", stream));
 }
 
 bool truth(PyObject* o) {
