@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from math import prod
 from types import MappingProxyType
 from typing import Any, Literal
@@ -25,6 +26,7 @@ __all__ = [
     "Offer",
     "Refusal",
     "Source",
+    "doors_between",
     "dtype_name",
 ]
 
@@ -78,11 +80,11 @@ class Door:
     host_only: bool = True  # False: memory of other devices passes through untouched
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Framework:
     """A framework as its plugin declares it. Importing nothing is part of the contract: types are dotted names.
 
-    Doors stand in order of preference; the first one that can share is taken.
+    Doors stand in order of preference; the first one that can share is taken. A record is compared by identity.
     """
 
     name: str  # what a user writes as the target
@@ -108,17 +110,16 @@ class Framework:
         """Names of the dtypes its arrays can have at this moment."""
         return self.dtypes() if callable(self.dtypes) else self.dtypes
 
-    def offer(self, protocol: str) -> Offer | None:
-        """What it says about `protocol`; None where its arrays do not speak it."""
-        return next((offer for offer in self.gives if offer.protocol == protocol), None)
 
-    def doors_from(self, source: Framework) -> tuple[Door, ...]:
-        """The doors that lead here from `source`, in order of preference."""
-        return tuple(
-            door
-            for door in self.takes
-            if (door.sources is None or source.name in door.sources) and source.offer(door.protocol) is not None
-        )
+@cache
+def doors_between(source: Framework, target: Framework) -> tuple[tuple[Door, Offer], ...]:
+    """The doors that lead from `source` to `target`, in order of preference, each with what the source offers there."""
+    offers = {offer.protocol: offer for offer in source.gives}
+    return tuple(
+        (door, offers[door.protocol])
+        for door in target.takes
+        if door.protocol in offers and (door.sources is None or source.name in door.sources)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

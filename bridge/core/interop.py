@@ -253,12 +253,11 @@ class _Call:
         if kind in _NUMBERS:
             from bridge.plugins import numpy
 
-            framework = dataclasses.replace(registry.frameworks["numpy"], name="python")
-            return framework, numpy.scalar(x, self._scalar_dtype(x))
+            return numpy.NUMBERS, numpy.scalar(x, self._scalar_dtype(x))
         if hasattr(kind, "__dlpack__") or _exports_buffer(x):
             from bridge.plugins import bridge
 
-            return bridge.exporter(x), bridge.describe_exporter(x)
+            return bridge.exporter(kind), bridge.describe_exporter(x)
         raise BridgeError(
             message(
                 self.tag,
@@ -385,11 +384,10 @@ _INTEGER_RANGES: dict[str, tuple[int, int] | None] = {
 
 def _is_nest(x: Any) -> bool:
     """Whether `x` is a container of arrays. What some framework, DLPack or a buffer knows as an array is not."""
-    if isinstance(x, dict | list | tuple):
-        return registry.framework_of(type(x)) is None
-    if not dataclasses.is_dataclass(x) or isinstance(x, type):
+    kind = type(x)
+    if registry.framework_of(kind) is not None:
         return False
-    return registry.framework_of(type(x)) is None and not hasattr(x, "__dlpack__")
+    return isinstance(x, dict | list | tuple) or (dataclasses.is_dataclass(kind) and not hasattr(kind, "__dlpack__"))
 
 
 def _replaced(old: dict[Any, Any], items: dict[Any, Any]) -> dict[Any, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 import threading
 import warnings
@@ -50,6 +51,7 @@ class Registry:
         self._types: dict[type, Framework | None] = {}
         self._hooks: dict[tuple[str, str], Hook | None] = {}
         self._installed: set[str] = set()
+        self.watched = False  # somebody wants to see every conversion, so that no shortcut may be taken
         self._watchers = 0
         self._loaded = False
         self._lock = threading.RLock()
@@ -152,7 +154,7 @@ class Registry:
             return None
         for implementation in implementations:
             if implementation.plugin is owner:
-                return _with_arguments(implementation.function, implementation.argnames)
+                return _with_arguments(implementation.function, implementation.argnames, hook)
         return None
 
     # ----------------------------------------------------------------------------------------------------- look-ups
@@ -232,15 +234,6 @@ class Registry:
 
     # ---------------------------------------------------------------------------------------------------- watching
 
-    @property
-    def watched(self) -> bool:
-        """Whether somebody wants to see every conversion, so that no shortcut may be taken."""
-        return (
-            self._watchers > 0
-            or bool(self.manager.hook.bridge_converted.get_hookimpls())
-            or any(hook is None for hook in self._hooks.values())
-        )
-
     def watch(self, change: int) -> None:
         """Count a recorder in (+1) or out (-1)."""
         with self._lock:
@@ -279,21 +272,23 @@ class Registry:
             self._refill()
 
     def _refill(self) -> None:
-        watched = self.watched
+        self.watched = (
+            self._watchers > 0
+            or bool(self.manager.hook.bridge_converted.get_hookimpls())
+            or any(hook is None for hook in self._hooks.values())
+        )
         for row in self.rows.values():
             row.clear()
-        if not watched:
+        if not self.watched:
             for target, shortcuts in self._learned.items():
                 self.row(target).update(shortcuts)
 
 
-def _with_arguments(function: Hook, names: tuple[str, ...]) -> Hook:
+def _with_arguments(function: Hook, names: tuple[str, ...], hook: str) -> Hook:
     """`function`, called with the arguments it asks for: an implementation may take fewer than its specification."""
-
-    def call(**arguments: Any) -> Any:
-        return function(*(arguments[name] for name in names))
-
-    return call
+    if set(names) == set(inspect.signature(getattr(hookspecs, hook)).parameters):
+        return function
+    return lambda **arguments: function(**{name: arguments[name] for name in names})
 
 
 registry = Registry()

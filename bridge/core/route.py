@@ -13,7 +13,7 @@ from math import prod
 from typing import Literal, NamedTuple
 
 from bridge.core.errors import BridgeError, CopyRequired, DTypeError, human_bytes
-from bridge.core.framework import Access, Door, Facts, Framework, StridesRule
+from bridge.core.framework import Access, Door, Facts, Framework, Offer, StridesRule, doors_between
 
 __all__ = ["SAME", "Request", "Route", "choose", "fits", "is_overlapping"]
 
@@ -45,6 +45,7 @@ class Route:
     access: Access = "write"  # what the new array may do with the bytes
     dtype: str = ""  # of the new array
     device: str = "cpu"  # of the new array
+    readonly: bool = False  # the user promised that nobody writes
     detach: bool = False
     error: type[BridgeError] = BridgeError  # with outcome "refuse"
     want: str | None = None
@@ -94,11 +95,11 @@ def choose(
     doors = _doors(target, source, request.via)
     if not doors:
         return _refuse_via(target, source, request.via)
-    carriers = [door for door in doors if _carries(door, source, facts, wanted)]
+    carriers = [pair for pair in doors if _carries(*pair, facts, wanted)]
     if not carriers:
         return _refuse(
             "dtype-door",
-            f"{doors[0].name!r} cannot carry {wanted} from {source.name} to {target.name}",
+            f"{doors[0][0].name!r} cannot carry {wanted} from {source.name} to {target.name}",
             error=DTypeError,
             fix=_other_doors(target, source, facts, wanted),
         )
@@ -106,8 +107,8 @@ def choose(
     access = _access(target, facts, request)
     obstacle = _demand(facts, request, wanted)
     if obstacle is None:
-        obstacles = [_obstacle(door, target, facts, request, access) for door in carriers]
-        for door, found in zip(carriers, obstacles, strict=True):
+        for door, offer in carriers:
+            found = _obstacle(door, offer, target, source, facts, request, access)
             if found is None:
                 rule, reason = _shared(door, target, source, facts, request, access)
                 return Route(
@@ -118,19 +119,22 @@ def choose(
                     access=access,
                     dtype=wanted,
                     device=facts.device,
+                    readonly=request.readonly,
                     detach=request.detach,
                 )
-        obstacle = next(found for found in obstacles if found is not None)
+            obstacle = obstacle or found  # of the preferred door
+        assert obstacle is not None
     if request.copy is False:
         return _refuse_copy(facts, obstacle)
     return Route(
         outcome="copy",
         rule=obstacle.rule,
         reason=obstacle.reason,
-        door=carriers[0].name,
+        door=carriers[0][0].name,
         access="read" if request.readonly or not target.mutable else "write",
         dtype=wanted,
         device=request.device or ("cpu" if not target.devices else facts.device),
+        readonly=request.readonly,
         detach=request.detach,
         want=obstacle.want,
     )
@@ -141,18 +145,21 @@ def _is_plain(target: Framework, source: Framework, request: Request) -> bool:
     return target.name == source.name and not request.copy and request.dtype is None and request.via is None
 
 
-def _doors(target: Framework, source: Framework, via: str | None) -> tuple[Door, ...]:
+_SAME = ((Door(name=SAME, protocol=SAME, host_only=False), Offer(protocol=SAME)),)
+
+
+def _doors(target: Framework, source: Framework, via: str | None) -> tuple[tuple[Door, Offer], ...]:
     if via is None and target.name == source.name:
-        return (Door(name=SAME, protocol=SAME, host_only=False, strides="any"),)
-    doors = target.doors_from(source)
-    return doors if via is None else tuple(door for door in doors if door.name == via)
+        return _SAME
+    doors = doors_between(source, target)
+    return doors if via is None else tuple(pair for pair in doors if pair[0].name == via)
 
 
-def _carries(door: Door, source: Framework, facts: Facts, wanted: str) -> bool:
+def _carries(door: Door, offer: Offer, facts: Facts, wanted: str) -> bool:
     """Whether the protocol has a code for the dtype on both sides. A conversion starts from memory of `wanted`."""
-    offer = source.offer(door.protocol)
-    offered = offer.dtypes if offer is not None and wanted == facts.dtype else None
-    return (door.dtypes is None or wanted in door.dtypes) and (offered is None or wanted in offered)
+    if door.dtypes is not None and wanted not in door.dtypes:
+        return False
+    return offer.dtypes is None or wanted in offer.dtypes or wanted != facts.dtype
 
 
 def _access(target: Framework, facts: Facts, request: Request) -> Access:
@@ -174,19 +181,22 @@ def _demand(facts: Facts, request: Request, wanted: str) -> Obstacle | None:
     return None
 
 
-def _obstacle(door: Door, target: Framework, facts: Facts, request: Request, access: Access) -> Obstacle | None:
+def _obstacle(
+    door: Door, offer: Offer, target: Framework, source: Framework, facts: Facts, request: Request, access: Access
+) -> Obstacle | None:
     """The first reason why this door cannot share these bytes; None: it can."""
     if door.name == SAME:
         return None
     if facts.unlike is not None:
         return Obstacle("unlike", facts.unlike)
-    if not door.shares:
-        return Obstacle("door", f"{target.name} always copies on {door.name!r}", fix="another door, or none: via=None")
     if door.host_only and facts.device != "cpu":
         return Obstacle("device", f"{door.name!r} only reads host memory, and the array lives on {facts.device}")
     rule = door.strides or target.strides
     if not fits(rule, facts.shape, facts.strides):
         return Obstacle("strides", _strides_reason(rule, target.name, facts), want=_STRIDES_WANTED[rule])
+    if not fits(offer.strides, facts.shape, facts.strides):
+        problem = f"strides {facts.strides} do not go through {door.name!r} of {source.name}"
+        return Obstacle("strides", problem, want=_STRIDES_WANTED[offer.strides], fix="via=None")
     offset = _misalignment(target, facts)
     if offset:
         boundary = target.alignment or _element_alignment(facts)
@@ -195,6 +205,8 @@ def _obstacle(door: Door, target: Framework, facts: Facts, request: Request, acc
             f"the memory begins {offset} bytes past a {boundary}-byte boundary and {target.name} needs it aligned",
             want=f"{boundary}-byte alignment",
         )
+    if not door.shares:
+        return Obstacle("door", f"{target.name} always copies on {door.name!r}", fix="another door, or none: via=None")
     if access == "read" and facts.frozen is not None:
         return Obstacle("frozen", facts.frozen, fix="drop the live view first; bridge.leases(x) names it")
     if access == "read" and target.mutable and not target.readonly and not request.readonly:
@@ -276,7 +288,7 @@ def _refuse_device(target: Framework, facts: Facts, request: Request) -> Route |
 
 
 def _refuse_via(target: Framework, source: Framework, via: str | None) -> Route:
-    doors = ", ".join(repr(door.name) for door in target.doors_from(source))
+    doors = ", ".join(repr(door.name) for door, _ in doors_between(source, target))
     if via is None:
         return _refuse("no-door", f"no protocol leads from {source.name} to {target.name}")
     return _refuse(
@@ -288,7 +300,7 @@ def _refuse_via(target: Framework, source: Framework, via: str | None) -> Route:
 
 
 def _other_doors(target: Framework, source: Framework, facts: Facts, wanted: str) -> str:
-    others = [door.name for door in target.doors_from(source) if _carries(door, source, facts, wanted)]
+    others = [door.name for door, offer in doors_between(source, target) if _carries(door, offer, facts, wanted)]
     return f"via={others[0]!r}, or leave via= out" if others else "dtype=... to convert, which may lose precision"
 
 
@@ -306,9 +318,9 @@ def fits(rule: StridesRule, shape: tuple[int, ...], strides: tuple[int, ...] | N
     """Whether a layout obeys a rule. Strides of axes with one element do not matter, nor any of an empty array."""
     if strides is None:
         return False
-    axes = [(extent, stride) for extent, stride in zip(shape, strides, strict=True) if extent != 1]
     if rule == "any" or prod(shape) == 0:
         return True
+    axes = [(extent, stride) for extent, stride in zip(shape, strides, strict=True) if extent != 1]
     if rule == "non-negative":
         return all(stride >= 0 for _, stride in axes)
     if rule == "permutation":

@@ -5,8 +5,8 @@ Also what nobody declared: any object that exports DLPack or the buffer protocol
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Hashable
+from functools import cache, partial
 from typing import Any, cast
 
 import numpy
@@ -80,7 +80,7 @@ def describe(array: Any) -> EngineSource:
 
 def describe_exporter(value: Any) -> ExporterSource:
     """An exporter of DLPack or of the buffer protocol as a source."""
-    name = exporter(value).name
+    name = exporter(type(value)).name
     device = value.__dlpack_device__()[0] if hasattr(value, "__dlpack_device__") else 1
     if device not in _HOST_DEVICES:
         refusal = Refusal(problem=f"its memory lies on DLPack device type {device}", fix="copy it to the host first")
@@ -108,9 +108,10 @@ def describe_exporter(value: Any) -> ExporterSource:
 _HOST_DEVICES = (1, 3, 11)  # CPU, and memory of the host that is pinned for CUDA or ROCm
 
 
-def exporter(value: Any) -> Framework:
-    """The record of a framework that nobody declared, named after the type."""
-    kind = type(value)
+@cache
+def exporter(kind: Hashable) -> Framework:
+    """The record of a framework that nobody declared, named after the type `kind`."""
+    assert isinstance(kind, type)
     dlpack = hasattr(kind, "__dlpack__")
     return Framework(
         name=kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
@@ -147,7 +148,8 @@ def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
     if framework.name != "bridge":
         return None
     if route.outcome == "share":
-        return _DOORS[route.door or ""](source, route.access == "read")
+        # Overlapping elements make nobody's promise: an owner that can write still can.
+        return _DOORS[route.door or ""](source, route.readonly or source.facts.access == "read")
     array = source.value if isinstance(source, EngineSource) else _importable(source)
     return _native.copy(array) if route.dtype == source.facts.dtype else array.astype(_native.DTYPES[route.dtype])
 
@@ -197,6 +199,7 @@ def _memoryview(source: Source, readonly: bool) -> Any:
 
 def _address(source: Source, readonly: bool) -> Any:
     facts = source.facts
+    assert facts.strides is not None
     owner, dtype = source.owner(access=facts.access), _native.DTYPES[facts.dtype]
     return _native.import_address(owner, facts.address, dtype, facts.shape, facts.strides, writable=not readonly)
 

@@ -204,7 +204,7 @@ def _buffer(source: Source, route: Route) -> Any:
 def _memoryview(source: Source, route: Route) -> Any:
     import jax
 
-    return jax.numpy.array(memoryview(source.buffer(access="read")), copy=True)
+    return jax.numpy.array(numpy.asarray(memoryview(source.buffer(access="read"))), copy=True)
 
 
 _DOORS: dict[str, Callable[[Source, Route], Any]] = {

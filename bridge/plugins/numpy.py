@@ -7,6 +7,7 @@ its read-only memory. Both go by the address instead.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -18,7 +19,7 @@ from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
 from bridge.plugins._memory import NATIVE, aligned_copy, numpy_dtype, over
 
-__all__ = ["FRAMEWORK", "NumpySource", "fresh", "scalar"]
+__all__ = ["FRAMEWORK", "NUMBERS", "NumpySource", "fresh", "scalar"]
 
 
 class NumpySource(Source):
@@ -243,6 +244,8 @@ FRAMEWORK = Framework(
     strides="any",
     shortcuts={"bridge": _from_bridge, "torch": _from_torch, "jax": _from_jax},
 )
+#: Python's numbers, as a source: NumPy makes 0-d arrays of them.
+NUMBERS = replace(FRAMEWORK, name="python", types=(), takes=())
 
 
 @hookimpl

@@ -137,7 +137,8 @@ def _buffer(source: Source, route: Route) -> Any:
 def _memoryview(source: Source, route: Route) -> Any:
     import tensorflow as tf
 
-    return tf.constant(memoryview(source.buffer(access="read")), dtype=source.facts.dtype)
+    # By way of NumPy: TensorFlow walks a memoryview itself like a sequence, which fails beyond one axis.
+    return tf.constant(numpy.asarray(memoryview(source.buffer(access="read"))))
 
 
 _DOORS: dict[str, Callable[[Source, Route], Any]] = {
