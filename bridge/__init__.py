@@ -46,7 +46,16 @@ from bridge.core.dtypes import (
     uint32,
     uint64,
 )
-from bridge.core.errors import BridgeError, CopyRequired, DTypeError, ExchangeError, GradientWarning, PluginError, UnknownTarget
+from bridge.core.errors import (
+    BridgeError,
+    CopyRequired,
+    DTypeError,
+    ExchangeError,
+    GradientWarning,
+    PluginError,
+    PluginWarning,
+    UnknownTarget,
+)
 from bridge.core.interop import asarray, explain, from_, record, to
 from bridge.core.ops.arithmetic import (
     abs,
@@ -216,6 +225,7 @@ __all__ = [
     "ExchangeError",
     "GradientWarning",
     "PluginError",
+    "PluginWarning",
     "UnknownTarget",
     "__version__",
     "abs",
@@ -263,8 +273,8 @@ __all__ = [
     "conjugate",
     "cos",
     "cosh",
-    "cpu",
     "count_nonzero",
+    "cpu",
     "degrees",
     "divide",
     "divmod",

@@ -300,7 +300,9 @@ class array:
     def moveaxis(self, source: int, destination: int, *, stream: Stream = None) -> array:
         """One axis at another place, the others in order."""
     def prod(self, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array:
-        """Product; 1 over no elements. bool and small integers are multiplied in 32 bits, as in `sum`."""
+        """Product; 1 over no elements. bool and small integers are multiplied in 32 bits, as in `sum`. Every
+        factor may add an error of 2 units in the last place.
+        """
     def reciprocal(self, *, stream: Stream = None) -> array:
         """One over the operand; integers become float32."""
     def round(self, decimals: int = 0, stream: Stream = None) -> array:
@@ -342,7 +344,10 @@ class array:
     ) -> array:
         """Standard deviation: the square root of `var`."""
     def sum(self, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array:
-        """Sum; 0 over no elements. bool and small integers are summed in 32 bits: int32, or uint32 for unsigned."""
+        """Sum; 0 over no elements. bool and small integers are summed in 32 bits: int32, or uint32 for unsigned.
+        The error of a float32 sum is at most 4 units in the last place of the sum of magnitudes, however long
+        it is.
+        """
     def swapaxes(self, axis1: int, axis2: int, *, stream: Stream = None) -> array:
         """Two axes exchanged."""
     def var(

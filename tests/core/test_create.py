@@ -185,3 +185,15 @@ def test_triangles(k: int):
     np.testing.assert_array_equal(to_numpy(bridge.triu(bridge.array(x), k)), np.triu(x, k))
     assert bridge.eye(3, k=k, dtype=bridge.bool_).dtype is bridge.bool_
     np.testing.assert_array_equal(to_numpy(bridge.identity(3)), np.identity(3))
+
+
+def test_foreign_operands():
+    """Every function takes the arrays of other libraries, losslessly; a list is refused with the fix."""
+    x = np.arange(6.0).reshape(2, 3)
+    for function in (bridge.exp, bridge.sum, bridge.mean, bridge.softmax, bridge.round, bridge.flip, bridge.transpose):
+        assert function(x).dtype is bridge.float64
+    assert (x + bridge.ones((3,))).dtype is bridge.float64
+    assert isinstance(x @ bridge.ones((3,)), bridge.array)
+    for function in (bridge.exp, bridge.mean, bridge.flip):
+        with pytest.raises(TypeError, match=r"fix:  bridge.array\(...\)"):
+            function([1.0, 2.0])

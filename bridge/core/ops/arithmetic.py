@@ -6,6 +6,7 @@ from bridge.core._native import array
 from bridge.core.dtypes import COMPLEX, INEXACT, NUMERIC, REAL, float32, float64
 from bridge.core.ops.compare import equal, greater, less, select
 from bridge.core.ops.declare import FLAT, elementwise
+from bridge.core.ops.shape import as_array
 from bridge.core.ops.types import Binary, Operand, Stream, Unary
 
 negative: Unary = elementwise(
@@ -198,7 +199,7 @@ def _won(g: array, wins: array, a: array, b: array) -> array:
 
 def positive(a: array, /, *, stream: Stream = None) -> array:
     """The operand itself."""
-    return a
+    return as_array(a)
 
 
 def divmod(a: Operand, b: Operand, stream: Stream = None) -> tuple[array, array]:
@@ -212,6 +213,7 @@ def round(a: array, /, decimals: int = 0, stream: Stream = None) -> array:
     Returns:
         Array of the same shape and dtype. Only negative `decimals` change integers.
     """
+    a = as_array(a)
     if a.dtype in COMPLEX:
         return round(real(a), decimals, stream) + 1j * round(imag(a), decimals, stream)
     if a.dtype not in INEXACT:
@@ -229,6 +231,7 @@ def round(a: array, /, decimals: int = 0, stream: Stream = None) -> array:
 
 def clip(a: array, /, a_min: Operand | None = None, a_max: Operand | None = None, *, stream: Stream = None) -> array:
     """Values of `a` moved into ``[a_min, a_max]``. None is no limit; array and limits broadcast with one another."""
+    a = as_array(a)
     if a_min is not None:
         a = maximum(a, a_min, stream=stream)
     if a_max is not None:

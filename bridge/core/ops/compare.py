@@ -5,6 +5,7 @@ from __future__ import annotations
 from bridge.core._native import array
 from bridge.core.dtypes import INEXACT, float32, float64
 from bridge.core.ops.declare import FLAT, elementwise
+from bridge.core.ops.shape import as_array
 from bridge.core.ops.types import Binary, Operand, Stream, Ternary, Unary
 
 equal: Binary = elementwise(
@@ -118,11 +119,6 @@ def array_equal(a: Operand, b: Operand, equal_nan: bool = False, stream: Stream 
     if equal_nan:
         same = logical_or(same, logical_and(isnan(x), isnan(y)))
     return same.all()
-
-
-def as_array(a: Operand) -> array:
-    """The operand itself if it is an array, else a new one of the default dtype of its kind."""
-    return a if isinstance(a, array) else array(a)
 
 
 def _comparable(a: Operand) -> array:

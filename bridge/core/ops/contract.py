@@ -11,7 +11,17 @@ from collections.abc import Sequence
 from bridge.core._native import array
 from bridge.core.ops.arithmetic import add, conjugate, multiply
 from bridge.core.ops.declare import structured
-from bridge.core.ops.shape import expand_dims, flatten, moveaxis, reshape, squeeze, swapaxes, transpose, unbroadcast
+from bridge.core.ops.shape import (
+    as_array,
+    expand_dims,
+    flatten,
+    moveaxis,
+    reshape,
+    squeeze,
+    swapaxes,
+    transpose,
+    unbroadcast,
+)
 from bridge.core.ops.types import Operand, Stream
 
 
@@ -74,11 +84,13 @@ def addmm(c: Operand, a: array, b: array, /, alpha: float = 1.0, beta: float = 1
 
 def outer(a: array, b: array, /, *, stream: Stream = None) -> array:
     """Products of every element of `a` with every element of `b`, both flattened: shape (a.size, b.size)."""
+    a, b = as_array(a), as_array(b)
     return multiply(reshape(a, (-1, 1)) if a.size else reshape(a, (0, 1)), flatten(b), stream=stream)
 
 
 def inner(a: array, b: array, /, *, stream: Stream = None) -> array:
     """Sums of products over the last axis of both: shape ``a.shape[:-1] + b.shape[:-1]``."""
+    a, b = as_array(a), as_array(b)
     if a.ndim == 0 or b.ndim == 0:
         return multiply(a, b, stream=stream)
     return tensordot(a, b, ([-1], [-1]), stream=stream)
@@ -86,7 +98,7 @@ def inner(a: array, b: array, /, *, stream: Stream = None) -> array:
 
 def vecdot(a: array, b: array, /, *, axis: int = -1, stream: Stream = None) -> array:
     """Dot product along one axis, the first operand conjugated; the other axes broadcast."""
-    a, b = moveaxis(a, axis, -1), moveaxis(b, axis, -1)
+    a, b = (moveaxis(one, axis, -1) for one in (a, b))
     return multiply(conjugate(a), b, stream=stream).sum(-1)
 
 
@@ -99,6 +111,7 @@ def tensordot(a: array, b: array, /, axes: int | Sequence[int | Sequence[int]] =
     Raises:
         ValueError: the axes do not pair up, or two paired extents differ.
     """
+    a, b = as_array(a), as_array(b)
     if isinstance(axes, int):
         pairs_a, pairs_b = list(range(a.ndim - axes, a.ndim)), list(range(axes))
     else:

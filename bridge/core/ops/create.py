@@ -11,7 +11,7 @@ from bridge.core._native import Dtype, array
 from bridge.core.dtypes import float32, float64
 from bridge.core.ops.compare import equal, greater_equal, where
 from bridge.core.ops.declare import structured
-from bridge.core.ops.shape import expand_dims
+from bridge.core.ops.shape import as_array, expand_dims
 from bridge.core.ops.types import Operand, Scalar, Shape, Stream
 
 
@@ -59,16 +59,19 @@ def ones(shape: Shape, dtype: Dtype | None = float32, *, stream: Stream = None) 
 
 def full_like(a: array, vals: Operand, dtype: Dtype | None = None, *, stream: Stream = None) -> array:
     """Array of a's shape filled with `vals`; dtype None is a's."""
+    a = as_array(a)
     return full(a.shape, vals, dtype or a.dtype, stream=stream)
 
 
 def zeros_like(a: array, /, dtype: Dtype | None = None, *, stream: Stream = None) -> array:
     """Zeros of a's shape; dtype None is a's."""
+    a = as_array(a)
     return full(a.shape, 0, dtype or a.dtype, stream=stream)
 
 
 def ones_like(a: array, /, dtype: Dtype | None = None, *, stream: Stream = None) -> array:
     """Ones of a's shape; dtype None is a's."""
+    a = as_array(a)
     return full(a.shape, 1, dtype or a.dtype, stream=stream)
 
 
@@ -91,12 +94,14 @@ def tri(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = None, *,
 
 def tril(x: array, k: int = 0, *, stream: Stream = None) -> array:
     """The last two axes at and below their k-th diagonal; zeros above."""
+    x = as_array(x)
     rows, columns = expand_dims(arange(k, x.shape[-2] + k), 1), arange(x.shape[-1])
     return where(greater_equal(rows, columns), x, 0, stream=stream)
 
 
 def triu(x: array, k: int = 0, *, stream: Stream = None) -> array:
     """The last two axes at and above their k-th diagonal; zeros below."""
+    x = as_array(x)
     rows, columns = expand_dims(arange(k, x.shape[-2] + k), 1), arange(x.shape[-1])
     return where(greater_equal(columns, rows), x, 0, stream=stream)
 

@@ -15,7 +15,6 @@ from itertools import accumulate
 from typing import Any
 
 from bridge.core._native import array
-from bridge.core.ops.compare import as_array
 from bridge.core.ops.declare import structured, view
 from bridge.core.ops.types import Axis, Operand, Shape, Stream
 
@@ -97,6 +96,7 @@ def matrix_transpose(a: array, /, *, stream: Stream = None) -> array:
 
 def unflatten(a: array, /, axis: int, shape: Sequence[int], *, stream: Stream = None) -> array:
     """One axis split into several of the given extents; one of them may be -1."""
+    a = as_array(a)
     at = axis if axis >= 0 else axis + a.ndim
     return reshape(a, (*a.shape[:at], *shape, *a.shape[at + 1 :]), stream=stream)
 
@@ -113,6 +113,7 @@ def split(
     Raises:
         ValueError: the axis does not divide into so many equal parts.
     """
+    a = as_array(a)
     extent = a.shape[axis]
     if isinstance(indices_or_sections, int):
         parts = indices_or_sections
@@ -128,18 +129,21 @@ def split(
 
 def unstack(x: array, /, *, axis: int = 0, stream: Stream = None) -> tuple[array, ...]:
     """The slices along an axis, without that axis."""
+    x = as_array(x)
     before = (slice(None),) * (axis if axis >= 0 else axis + x.ndim)
     return tuple(x[(*before, k)] for k in range(x.shape[axis]))
 
 
 def flip(a: array, /, axis: Axis = None, *, stream: Stream = None) -> array:
     """The order of elements turned round along the given axes, or along all; a view."""
+    a = as_array(a)
     turned = normalize_axes(a, axis)
     return a[tuple(slice(None, None, -1) if k in turned else slice(None) for k in range(a.ndim))]
 
 
 def roll(a: array, shift: int | Sequence[int], axis: Axis = None, /, *, stream: Stream = None) -> array:
     """Elements moved along axes, those pushed out coming in at the other end. No axis: in the flattened array."""
+    a = as_array(a)
     if axis is None:
         total = shift if isinstance(shift, int) else sum(shift)
         return reshape(roll(flatten(a), total, 0), a.shape, stream=stream)
@@ -155,7 +159,7 @@ def roll(a: array, shift: int | Sequence[int], axis: Axis = None, /, *, stream: 
 
 def repeat(array: array, repeats: int, axis: int | None = None, *, stream: Stream = None) -> array:
     """Every element `repeats` times, next to each other, along an axis or in the flattened array."""
-    a = flatten(array) if axis is None else array
+    a = flatten(array) if axis is None else as_array(array)
     at = 0 if axis is None else axis if axis >= 0 else axis + a.ndim
     spread = expand_dims(a, at + 1, stream=stream)
     spread = broadcast_to(spread, (*a.shape[: at + 1], repeats, *a.shape[at + 1 :]), stream=stream)
@@ -164,6 +168,7 @@ def repeat(array: array, repeats: int, axis: int | None = None, *, stream: Strea
 
 def tile(a: array, reps: int | Sequence[int], /, *, stream: Stream = None) -> array:
     """The whole array repeated along every axis: `reps` counts from the last axis and may add axes."""
+    a = as_array(a)
     counts = [reps] if isinstance(reps, int) else list(reps)
     ndim = len(counts) if len(counts) > a.ndim else a.ndim
     shape = (1,) * (ndim - a.ndim) + a.shape
@@ -194,8 +199,9 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
 
 def broadcast_arrays(*arrays: array, stream: Stream = None) -> tuple[array, ...]:
     """All arrays broadcast to their common shape, as views."""
-    shape = broadcast_shapes(*(a.shape for a in arrays))
-    return tuple(broadcast_to(a, shape, stream=stream) for a in arrays)
+    operands = [as_array(a) for a in arrays]
+    shape = broadcast_shapes(*(a.shape for a in operands))
+    return tuple(broadcast_to(a, shape, stream=stream) for a in operands)
 
 
 def atleast_1d(*arys: Operand, stream: Stream = None) -> Any:
@@ -212,6 +218,15 @@ def atleast_3d(*arys: Operand, stream: Stream = None) -> Any:
     """Arrays with at least three axes: (n,) becomes (1, n, 1) and (m, n) becomes (m, n, 1)."""
     shapes = {0: (1, 1, 1), 1: (1, -1, 1)}
     return _each(arys, lambda a: reshape(a, shapes.get(a.ndim, (*a.shape, 1)), stream=stream) if a.ndim < 3 else a)
+
+
+def as_array(a: Any) -> array:
+    """The operand as an array: itself, one over the memory of a foreign array, or a 0-d one of a Python scalar.
+
+    Raises:
+        TypeError: it is none of these; lists are for `bridge.array`.
+    """
+    return a if isinstance(a, array) else squeeze(a, ())
 
 
 def normalize_axes(a: array, axis: Axis) -> tuple[int, ...]:
