@@ -345,8 +345,7 @@ class array:
         """Standard deviation: the square root of `var`."""
     def sum(self, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array:
         """Sum; 0 over no elements. bool and small integers are summed in 32 bits: int32, or uint32 for unsigned.
-        The error of a float32 sum is at most 4 units in the last place of the sum of magnitudes, however long
-        it is.
+        The error in float32 is at most 4 units in the last place of the sum of magnitudes, however long it is.
         """
     def swapaxes(self, axis1: int, axis2: int, *, stream: Stream = None) -> array:
         """Two axes exchanged."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bridge.core._native import DTYPES
 from core.values import EVERY, draw, numpy_dtype, to_numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
 import bridge
+from bridge.core._native import DTYPES
 
 
 @pytest.mark.parametrize(

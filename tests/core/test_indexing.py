@@ -183,7 +183,7 @@ def test_python_scalars():
     assert bool(bridge.array(0.0)) is False
     assert [10, 20, 30][bridge.array(1)] == 20
     for convert in (float, int, complex, bool, bridge.array.item):
-        with pytest.raises(ValueError, match="one element|ambiguous"):
+        with pytest.raises(ValueError, match=r"one element|ambiguous"):
             convert(bridge.array([1, 2]))
     with pytest.raises(TypeError, match="integer"):
         operator.index(bridge.array(1.0))

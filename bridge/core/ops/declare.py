@@ -78,8 +78,8 @@ class Declaration:
     batching: Rule | None = None
     of: str | None = None  # the primitive whose nodes this one makes; its rules apply
     metal: str | None = None  # MSL expression over {0} {1} {2}; {T} is the operands' type there, {R} the result's
-    # Largest error of a float32 result over `sample`, in units of the last place; None: exact. Of `sum`: relative to the
-    # sum of magnitudes; of `prod`: for each factor.
+    # Largest error of a float32 result over `sample`, in units of the last place; None: exact.
+    # Of `sum`: relative to the sum of magnitudes; of `prod`: for each factor.
     ulp: float | None = None
     sample: tuple[Interval, ...] = ()  # per operand, where tests draw real values
 

@@ -20,8 +20,8 @@ from bridge.core.ops.types import Axis, IndexReduction, Reduction, Stream
 
 sum: Reduction = reduction(
     "sum",
-    "Sum; 0 over no elements. bool and small integers are summed in 32 bits: int32, or uint32 for unsigned. The error of a "
-    "float32 sum is at most 4 units in the last place of the sum of magnitudes, however long it is.",
+    "Sum; 0 over no elements. bool and small integers are summed in 32 bits: int32, or uint32 for unsigned. "
+    "The error in float32 is at most 4 units in the last place of the sum of magnitudes, however long it is.",
     result="sum",
     derivative=lambda g, y, x, axes: g,
     ulp=4,
@@ -29,8 +29,8 @@ sum: Reduction = reduction(
 
 prod: Reduction = reduction(
     "prod",
-    "Product; 1 over no elements. bool and small integers are multiplied in 32 bits, as in `sum`. Every factor may add an "
-    "error of 2 units in the last place.",
+    "Product; 1 over no elements. bool and small integers are multiplied in 32 bits, as in `sum`. "
+    "Every factor may add an error of 2 units in the last place.",
     result="sum",
     derivative=lambda g, y, x, axes: g * _product_of_others(x, axes),
     ulp=2,
