@@ -96,6 +96,17 @@ PyObject* array_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
 // One operand is an array. Fast path for array op array; everything else through to_operand.
 PyObject* binary(Stage stage, PyObject* x, PyObject* y) {
   return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
+    if (Py_TYPE(x) == array_type && Py_TYPE(y) == array_type) {
+      Node *a = node_of(x), *b = node_of(y);
+      return wrap(make_binary(stage, a, b));
+    }
+    // A float beside a float32 array, the most common scalar: no promotion to decide.
+    if (Py_TYPE(x) == array_type && PyFloat_CheckExact(y) && node_of(x)->dtype == DType::float32) {
+      ScalarValue value{};
+      auto narrowed = static_cast<float>(PyFloat_AS_DOUBLE(y));
+      memcpy(value.bytes, &narrowed, sizeof narrowed);
+      return wrap(make_with_scalar(stage, node_of(x), value));
+    }
     Operand operands[2];
     if (!to_operand(x, &operands[0]) || !to_operand(y, &operands[1])) return Py_NewRef(Py_NotImplemented);
     return wrap(make_elementwise(stage, operands, 2));

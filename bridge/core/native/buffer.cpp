@@ -78,6 +78,7 @@ bool wants(int flags, int request) { return (flags & request) == request; }
 // The layout that the flags ask for, or the reason why this array does not have it.
 std::string layout_refusal(const Node* n, int flags) {
   bool row_major = n->is(kDense) || is_row_major(n->ndim, n->shape, n->strides);
+  if (row_major && !wants(flags, PyBUF_F_CONTIGUOUS) && wants(flags, PyBUF_ND)) return "";
   bool column_major = is_column_major(n->ndim, n->shape, n->strides);
   if (wants(flags, PyBUF_C_CONTIGUOUS) && !row_major) return "a C-contiguous view is asked for and the array is not row-major";
   if (wants(flags, PyBUF_F_CONTIGUOUS) && !column_major) return "a Fortran-contiguous view is asked for and the array is not column-major";

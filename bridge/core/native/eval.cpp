@@ -11,7 +11,8 @@
 namespace bridge {
 namespace {
 
-// Threads that need a node which another thread computes wait here.
+// Threads that need a node which another thread computes wait here. The GIL guards the number of them.
+int n_waiting = 0;
 std::mutex finished_lock;
 std::condition_variable finished;
 uint64_t finished_count = 0;
@@ -24,9 +25,13 @@ void wait_for_other_thread() {
   }
   // The GIL was held since the running node was seen and its evaluation ends under the GIL, so the end cannot have
   // come before `seen` was read.
-  ReleaseGil released;
-  std::unique_lock guard(finished_lock);
-  finished.wait(guard, [&] { return finished_count != seen; });
+  ++n_waiting;
+  {
+    ReleaseGil released;
+    std::unique_lock guard(finished_lock);
+    finished.wait(guard, [&] { return finished_count != seen; });
+  }
+  --n_waiting;
 }
 
 bool needs_bytes(const Node* consumer, const Node* operand) {
@@ -174,6 +179,7 @@ class Evaluation {
       }
     }
     for (size_t i = 0; i < steps_.size(); ++i) release(steps_[i].node);
+    if (n_waiting == 0) return;
     std::lock_guard guard(finished_lock);
     ++finished_count;
     finished.notify_all();

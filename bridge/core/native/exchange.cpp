@@ -36,7 +36,7 @@ std::string frozen_by(Storage* s) {
 
 std::string write_refusal(Node* n) {
   Storage* s = n->storage;
-  if (overlaps_itself(n->ndim, n->shape, n->strides)) return "the array is a broadcast: several of its elements are the same bytes";
+  if (!n->is(kDense) && overlaps_itself(n->ndim, n->shape, n->strides)) return "the array is a broadcast: several of its elements are the same bytes";
   if (s->imported && !s->owner_writes) return "the memory was imported read-only";
   if (std::string reason = frozen_by(s); !reason.empty()) return reason;
   flush_readers(s);

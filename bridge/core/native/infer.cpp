@@ -298,6 +298,41 @@ NodeRef make_elementwise(Stage stage, Operand* operands, int n) {
   return finish(std::move(node));
 }
 
+NodeRef make_with_scalar(Stage stage, Node* a, const ScalarValue& b) {
+  const Declaration& d = declaration(stage);
+  NodeRef scalar = make_constant(a->dtype, b);
+  bool plain = (d.accepts & bit(a->dtype)) && (d.rule == Rule::same || d.rule == Rule::floating || d.rule == Rule::boolean);
+  if (!plain) {
+    Operand operands[2] = {{NodeRef::borrow(a), {}}, {std::move(scalar), {}}};
+    return make_elementwise(stage, operands, 2);
+  }
+  NodeRef n(new_node(Op::elementwise, d.rule == Rule::boolean ? DType::bool_ : a->dtype, a->ndim, 2));
+  n->stage = static_cast<uint16_t>(stage);
+  for (int i = 0; i < a->ndim; ++i) n->shape[i] = a->shape[i];
+  n->size = a->size;
+  set_edge(n.get(), 0, a);
+  set_edge(n.get(), 1, scalar.get());
+  return finish(std::move(n));
+}
+
+NodeRef make_binary(Stage stage, Node* a, Node* b) {
+  const Declaration& d = declaration(stage);
+  bool plain = a->dtype == b->dtype && (d.accepts & bit(a->dtype)) && a->ndim == b->ndim &&
+               (d.rule == Rule::same || d.rule == Rule::boolean || (d.rule == Rule::floating && kind(a->dtype) >= Kind::floating));
+  for (int i = 0; plain && i < a->ndim; ++i) plain = a->shape[i] == b->shape[i];
+  if (!plain) {
+    Operand operands[2] = {{NodeRef::borrow(a), {}}, {NodeRef::borrow(b), {}}};
+    return make_elementwise(stage, operands, 2);
+  }
+  NodeRef n(new_node(Op::elementwise, d.rule == Rule::boolean ? DType::bool_ : a->dtype, a->ndim, 2));
+  n->stage = static_cast<uint16_t>(stage);
+  for (int i = 0; i < a->ndim; ++i) n->shape[i] = a->shape[i];
+  n->size = a->size;
+  set_edge(n.get(), 0, a);
+  set_edge(n.get(), 1, b);
+  return finish(std::move(n));
+}
+
 NodeRef make_reduction(Reduce op, Node* a, uint32_t axes, bool keepdims) {
   const Declaration& d = declaration(op);
   if (!d.name) raise_type(std::string("[bridge] the reduction '") + reduce_name(op) + "' has not been declared.");

@@ -45,6 +45,9 @@ NodeRef make_constant(DType, const ScalarValue&, int ndim = 0, const int64_t* sh
 NodeRef make_dense(DType, int ndim, const int64_t* shape);  // evaluated, bytes not set
 NodeRef make_cast(Node*, DType);
 NodeRef make_elementwise(Stage, Operand* operands, int n);
+// The same result for two arrays, quicker when dtype and shape are equal.
+NodeRef make_binary(Stage, Node* a, Node* b);
+NodeRef make_with_scalar(Stage, Node* a, const ScalarValue& b);  // b in the dtype of a
 NodeRef make_copy(Node*);  // lazy, dense, never shares
 NodeRef make_reduction(Reduce, Node*, uint32_t axes, bool keepdims);
 NodeRef make_matmul(const Operand& a, const Operand& b);

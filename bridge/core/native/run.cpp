@@ -32,16 +32,20 @@ void log_kernel(Text&& text) {
   if (kernel_log) kernel_log(line.c_str());
 }
 
-// Bytes that a kernel reads stay readable while the GIL is away.
-class Pins {
+// The storages that a kernel reads. They are pinned while the GIL is away, so that an in-place update on another thread
+// waits; with the GIL held nobody else can touch them.
+class Reads {
  public:
-  void add(Storage* s) {
-    retain(s);
-    s->pins.fetch_add(1, std::memory_order_acq_rel);
-    storages_.push(s);
-  }
-  ~Pins() {
+  void add(Storage* s) { storages_.push(s); }
+  void pin() {
     for (size_t i = 0; i < storages_.size(); ++i) {
+      retain(storages_[i]);
+      storages_[i]->pins.fetch_add(1, std::memory_order_acq_rel);
+    }
+    pinned_ = true;
+  }
+  ~Reads() {
+    for (size_t i = 0; pinned_ && i < storages_.size(); ++i) {
       storages_[i]->pins.fetch_sub(1, std::memory_order_acq_rel);
       release(storages_[i]);
     }
@@ -49,6 +53,7 @@ class Pins {
 
  private:
   Small<Storage*, kMaxInputs> storages_;
+  bool pinned_ = false;
 };
 
 // A fresh storage that is released unless it is attached.
@@ -71,8 +76,9 @@ class Fresh {
 };
 
 template <class F>
-void maybe_without_gil(double nanoseconds, F&& body) {
+void maybe_without_gil(double nanoseconds, Reads& reads, F&& body) {
   if (nanoseconds > kReleaseGilAbove) {
+    reads.pin();
     ReleaseGil released;
     body();
   } else {
@@ -80,9 +86,11 @@ void maybe_without_gil(double nanoseconds, F&& body) {
   }
 }
 
-void run_spec(const KernelSpec& spec) {
+constexpr int64_t kNeverWorthIt = 64;  // elements: no tape of this size takes long enough to estimate it
+
+void run_spec(const KernelSpec& spec, Reads& reads) {
   log_kernel([&] { return print_kernel(spec); });
-  maybe_without_gil(estimate_ns(spec), [&] { run_kernel(spec); });
+  maybe_without_gil(spec.size <= kNeverWorthIt ? 0.0 : estimate_ns(spec), reads, [&] { run_kernel(spec); });
 }
 
 // Room for the strides of every input of one kernel.
@@ -90,7 +98,7 @@ struct StrideArena {
   int64_t values[kMaxInputs][kMaxNdim];
 };
 
-void describe_input(Input& in, const Node* n, const KernelSpec& spec, int64_t* strides, Pins& pins) {
+void describe_input(Input& in, const Node* n, const KernelSpec& spec, int64_t* strides, Reads& reads) {
   in.dtype = n->dtype;
   in.is_scalar = false;
   in.strides = nullptr;
@@ -105,7 +113,7 @@ void describe_input(Input& in, const Node* n, const KernelSpec& spec, int64_t* s
     memcpy(in.value.bytes, n->data, static_cast<size_t>(itemsize(n->dtype)));
     return;
   }
-  pins.add(n->storage);
+  reads.add(n->storage);
   in.data = n->data;
   bool same = n->ndim == spec.ndim && !memcmp(n->shape, spec.shape, sizeof(int64_t) * n->ndim);
   if (same && n->is(kDense)) return;
@@ -127,7 +135,7 @@ void run_fused(Steps& steps, const Group& g, int32_t group_index) {
   bool reduces = root->op == Op::reduction;
   KernelSpec spec;
   StrideArena arena;
-  Pins pins;
+  Reads reads;
   set_space(spec, reduces ? root->input(0) : root);
   const Node* inputs[kMaxInputs];
   int16_t input_refs[kMaxTape][3];  // operand k of instruction i: input id, or -1 - tape index
@@ -148,7 +156,7 @@ void run_fused(Steps& steps, const Group& g, int32_t group_index) {
       while (id < spec.n_inputs && inputs[id] != operand) ++id;
       if (id == spec.n_inputs) {
         inputs[id] = operand;
-        describe_input(spec.inputs[id], operand, spec, arena.values[id], pins);
+        describe_input(spec.inputs[id], operand, spec, arena.values[id], reads);
         ++spec.n_inputs;
       }
       input_refs[at][k] = static_cast<int16_t>(id);
@@ -203,7 +211,7 @@ void run_fused(Steps& steps, const Group& g, int32_t group_index) {
       spec.reduce_in = root->input(0)->dtype;
       spec.reduce_out = root->dtype;
     }
-    run_spec(spec);
+    run_spec(spec, reads);
   } catch (...) {
     drop_fresh();
     throw;
@@ -216,15 +224,15 @@ void run_fused(Steps& steps, const Group& g, int32_t group_index) {
 void copy_to(const Node* n, void* out, const int64_t* strides) {
   KernelSpec spec;
   StrideArena arena;
-  Pins pins;
+  Reads reads;
   set_space(spec, n);
-  describe_input(spec.inputs[0], n, spec, arena.values[0], pins);
+  describe_input(spec.inputs[0], n, spec, arena.values[0], reads);
   spec.n_inputs = 1;
   spec.tape[0] = {Stage::copy, n->dtype, n->dtype, 0, -1, -1};
   spec.n_tape = 1;
   spec.outputs[0] = {1, n->dtype, out, strides};
   spec.n_outputs = 1;
-  run_spec(spec);
+  run_spec(spec, reads);
 }
 
 void run_constant(Node* n) {
@@ -275,14 +283,14 @@ void run_matmul(Node* n) {
   int64_t m = n->shape[n->ndim - 2], cols = n->shape[n->ndim - 1], k = a->shape[a->ndim - 1];
   int batch_axes = n->ndim - 2;
   Fresh fresh(n->nbytes());
-  Pins pins;
-  pins.add(a->storage);
-  pins.add(b->storage);
+  Reads reads;
+  reads.add(a->storage);
+  reads.add(b->storage);
   log_kernel([&] { return "kernel matmul " + describe(a) + " @ " + describe(b) + " -> " + describe(n); });
   int64_t batches = 1;
   for (int i = 0; i < batch_axes; ++i) batches *= n->shape[i];
   double cost = 0.05 * static_cast<double>(batches) * static_cast<double>(m) * static_cast<double>(cols) * static_cast<double>(k);
-  maybe_without_gil(cost, [&] {
+  maybe_without_gil(cost, reads, [&] {
     int64_t item = itemsize(n->dtype);
     int64_t index[kMaxNdim] = {};
     for (int64_t batch = 0; batch < batches; ++batch) {
@@ -357,7 +365,8 @@ void run_arange(Node* n) {
   const Attributes& at = *n->attributes;
   Fresh fresh(n->nbytes());
   log_kernel([&] { return "kernel arange -> " + describe(n); });
-  maybe_without_gil(0.5 * static_cast<double>(n->size), [&] {
+  Reads none;
+  maybe_without_gil(0.5 * static_cast<double>(n->size), none, [&] {
     void* out = fresh.data();
     auto start = static_cast<uint64_t>(at.range_start_int), step = static_cast<uint64_t>(at.range_step_int);
     switch (n->dtype) {

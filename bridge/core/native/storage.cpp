@@ -22,14 +22,61 @@ struct LeaseGuard {
   std::atomic_flag& flag;
 };
 
-// Engine storages with at least one live lease, by address: bytes that come back are recognised by it.
-struct Leased {
-  std::mutex lock;
-  std::map<uintptr_t, Storage*> by_address;
+// Index of the engine storages with a live lease, by address: bytes that come back are recognised by it. A storage of at
+// most one window lies in two windows at most, so it is found from the window of its first byte; larger ones are in an
+// ordered map, whose cost is small beside theirs.
+class LeasedIndex {
+ public:
+  void lock() {
+    while (lock_.test_and_set(std::memory_order_acquire)) std::this_thread::yield();
+  }
+  void unlock() { lock_.clear(std::memory_order_release); }
+
+  void insert(Storage* s) {
+    if (s->nbytes > kWindowBytes) {
+      large_[address(s->data)] = s;
+      return;
+    }
+    Storage** head = bucket(address(s->data) / kWindowBytes);
+    s->index_next = *head;
+    s->index_link = head;
+    if (*head) (*head)->index_link = &s->index_next;
+    *head = s;
+  }
+
+  void erase(Storage* s) {
+    if (s->nbytes > kWindowBytes) {
+      large_.erase(address(s->data));
+      return;
+    }
+    *s->index_link = s->index_next;
+    if (s->index_next) s->index_next->index_link = s->index_link;
+  }
+
+  Storage* find(uintptr_t wanted) {
+    uintptr_t window = wanted / kWindowBytes;
+    for (uintptr_t w : {window, window - 1})
+      for (Storage* s = *bucket(w); s; s = s->index_next)
+        if (contains(s, wanted)) return s;
+    auto it = large_.upper_bound(wanted);
+    if (it == large_.begin()) return nullptr;
+    Storage* s = std::prev(it)->second;
+    return contains(s, wanted) ? s : nullptr;
+  }
+
+ private:
+  static constexpr uintptr_t kWindowBytes = 4096;
+  static uintptr_t address(const void* p) { return reinterpret_cast<uintptr_t>(p); }
+  static bool contains(const Storage* s, uintptr_t wanted) { return wanted - address(s->data) < s->nbytes; }
+  Storage** bucket(uintptr_t window) { return &buckets_[window * 0x9e3779b97f4a7c15ull >> 52]; }
+
+  std::atomic_flag lock_ = ATOMIC_FLAG_INIT;
+  Storage* buckets_[4096] = {};
+  std::map<uintptr_t, Storage*> large_;
 };
-Leased& leased() {  // never destroyed: leases may end after static destructors have run
-  static Leased& l = *new Leased;
-  return l;
+LeasedIndex& leased() {  // never destroyed: leases may end after static destructors have run
+  static LeasedIndex& index = *new LeasedIndex;
+  return index;
 }
 
 // Owners that wait for the GIL: a lock-free stack.
@@ -120,10 +167,13 @@ void begin_lease(LeaseRecord* record, Storage* s, Access access, const char* hol
   }
   retain(s);
   counter(s, access).fetch_add(1, std::memory_order_acq_rel);
-  if (first && !s->imported) {
-    Leased& l = leased();
-    std::lock_guard guard(l.lock);
-    l.by_address[reinterpret_cast<uintptr_t>(s->data)] = s;
+  if (!first || s->imported) return;
+  std::lock_guard guard(leased());
+  try {
+    leased().insert(s);
+  } catch (const std::bad_alloc&) {
+    // Without its entry the storage is not recognised when its bytes come back: they are then foreign memory that
+    // somebody may write, which is slower and just as safe. erase() of a missing key does nothing.
   }
 }
 
@@ -138,12 +188,11 @@ void end_lease(LeaseRecord* record) noexcept {
   } else {
     // The index entry goes in the same critical section that empties the list, so a storage found by address has a
     // live lease and with it a reference.
-    Leased& l = leased();
-    std::lock_guard index_guard(l.lock);
+    std::lock_guard index_guard(leased());
     LeaseGuard guard(s);
     *record->link = record->next;
     if (record->next) record->next->link = record->link;
-    if (!s->leases) l.by_address.erase(reinterpret_cast<uintptr_t>(s->data));
+    if (!s->leases) leased().erase(s);
   }
   counter(s, record->access).fetch_sub(1, std::memory_order_acq_rel);
   release(s);
@@ -155,15 +204,9 @@ void lease_snapshot(Storage* s, void (*visit)(void*, const LeaseRecord&), void* 
 }
 
 Storage* find_leased(const void* address) noexcept {
-  auto wanted = reinterpret_cast<uintptr_t>(address);
-  Leased& l = leased();
-  std::lock_guard guard(l.lock);
-  auto it = l.by_address.upper_bound(wanted);
-  if (it == l.by_address.begin()) return nullptr;
-  Storage* s = std::prev(it)->second;
-  auto begin = reinterpret_cast<uintptr_t>(s->data);
-  if (wanted >= begin + s->nbytes) return nullptr;
-  retain(s);
+  std::lock_guard guard(leased());
+  Storage* s = leased().find(reinterpret_cast<uintptr_t>(address));
+  if (s) retain(s);
   return s;
 }
 

@@ -47,6 +47,8 @@ struct Storage {
 
   std::atomic_flag lease_lock = ATOMIC_FLAG_INIT;
   LeaseRecord* leases = nullptr;
+  Storage* index_next = nullptr;  // in the index of leased storages, under its lock
+  Storage** index_link = nullptr;
 
   // Somebody outside the engine may write these bytes: nothing may read them later than program order says.
   bool open() const {
