@@ -125,6 +125,13 @@ CONSTANTS = {"__array_priority__": "float", "__array_ufunc__": "None", "__dlpack
 UNARY = ["neg", "pos", "abs", "invert"]
 BINARY = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lshift", "rshift", "and", "or", "xor"]
 COMPARE = ["eq", "ne", "lt", "le", "gt", "ge"]
+# By kind, what a method is given; the array is the first operand.
+TYPED = {
+    "elementwise": "(a: array, /, *, stream: Stream = None) -> array",
+    "reduction": "(a: array, /, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array",
+    "index_reduction": "(a: array, /, axis: int | None = None, keepdims: bool = False, *, stream: Stream = None) "
+    "-> array",
+}
 # What every type has, or what is no part of the interface.
 SILENT = {"__delitem__", "__doc__", "__module__", "__new__", "__repr__", "__dict__", "__weakref__", "__reduce__"}
 
@@ -184,8 +191,10 @@ def method_signature(name: str, function: Callable[..., Any]) -> str:
     declaration = next((one for one in PRIMITIVES.values() if one.call is function), None)
     if declaration is None:
         text = str(inspect.signature(function)).replace("'", "")
+    elif declaration.header is not None:
+        text = str(inspect.signature(declaration.header)).replace("'", "")
     else:
-        text = declaration.types
+        text = TYPED[declaration.kind]
     inside, result = text[1:].rsplit(") -> ", 1)
     rest = [part for part in split_parameters(inside)[1:] if part]
     if rest[:1] == ["/"]:

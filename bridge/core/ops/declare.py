@@ -67,7 +67,6 @@ class Declaration:
     name: str
     kind: Kind
     signature: str  # parameters as a user writes them
-    types: str  # the same with their types and that of the result
     doc: str
     call: Callable[..., Any]
     accepts: frozenset[Dtype]  # dtypes of the operands, after promotion
@@ -76,6 +75,7 @@ class Declaration:
     adjoint: Rule | None = None
     transpose: tuple[Rule | None, ...] | None = None
     batching: Rule | None = None
+    header: Callable[..., Any] | None = None  # the decorated function: parameters with their types
     of: str | None = None  # the primitive whose nodes this one makes; its rules apply
     metal: str | None = None  # MSL expression over {0} {1} {2}; {T} is the operands' type there, {R} the result's
     # Largest error of a float32 result over `sample`, in units of the last place; None: exact.
@@ -86,8 +86,7 @@ class Declaration:
 
 PRIMITIVES: dict[str, Declaration] = {}
 
-_NAMES = ("a", "b", "c")
-_TAIL = "keepdims: bool = False, *, stream: Stream = None) -> array"
+_OPERANDS = {1: "a", 2: "a, b", 3: "a, b, c"}
 
 
 def elementwise(
@@ -108,8 +107,7 @@ def elementwise(
         Declaration(
             name=name,
             kind="elementwise",
-            signature=f"({', '.join(_NAMES[:arity])}, /, *, stream=None)",
-            types=f"({', '.join(f'{name}: Operand' for name in _NAMES[:arity])}, /, *, stream: Stream = None) -> array",
+            signature=f"({_OPERANDS[arity]}, /, *, stream=None)",
             doc=doc,
             call=declare(name, "elementwise", arity=arity, accepts=mask(accepts), result=result),
             accepts=accepts,
@@ -141,7 +139,6 @@ def reduction(
             name=name,
             kind=kind,
             signature="(a, /, axis=None, keepdims=False, *, stream=None)",
-            types=f"(a: array, /, axis: {'int | None' if index else 'Axis'} = None, {_TAIL}",
             doc=doc,
             call=declare(name, kind, accepts=mask(accepts), result=result),
             accepts=accepts,
@@ -185,24 +182,28 @@ def _header(
     of: str | None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(header: Callable[P, R]) -> Callable[P, R]:
-        typed = inspect.signature(header)
-        parameters = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in typed.parameters.values()]
         declaration = Declaration(
             name=header.__name__,
             kind=kind,
-            signature=str(inspect.Signature(parameters)),
-            types=str(typed).replace("'", ""),
+            signature=_signature(header),
             doc=inspect.cleandoc(header.__doc__ or ""),
             call=declare(header.__name__, kind, accepts=mask(accepts), result=result),
             accepts=accepts,
             result=result,
             transpose=_rules(transpose),
             batching=batching,
+            header=header,
             of=of,
         )
         return cast("Callable[P, R]", _register(declaration))
 
     return decorate
+
+
+def _signature(header: Callable[..., Any]) -> str:
+    """Parameters and defaults, without types."""
+    parameters = inspect.signature(header).parameters.values()
+    return str(inspect.Signature([one.replace(annotation=inspect.Parameter.empty) for one in parameters]))
 
 
 def _register(declaration: Declaration) -> Callable[..., Any]:
