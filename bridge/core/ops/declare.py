@@ -39,12 +39,13 @@ batching
 
 from __future__ import annotations
 
+import copyreg
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
-from bridge.core._native import Dtype, declare
+from bridge.core._native import Dtype, Primitive, declare
 from bridge.core.dtypes import ALL, mask
 
 Kind: TypeAlias = Literal["elementwise", "reduction", "index_reduction", "view", "structured"]
@@ -68,7 +69,7 @@ class Declaration:
     kind: Kind
     signature: str  # parameters as a user writes them
     doc: str
-    call: Callable[..., Any]
+    call: Primitive
     accepts: frozenset[Dtype]  # dtypes of the operands, after promotion
     result: Result = "same"
     derivative: tuple[Rule | None, ...] | Literal["flat"] | None = None
@@ -101,7 +102,7 @@ def elementwise(
     metal: str | None = None,
     ulp: float | None = None,
     sample: Interval | Sequence[Interval] = (-4, 4),
-) -> Callable[..., Any]:
+) -> Primitive:
     """Declare an op that works element by element over operands that broadcast. Its C++ side is a row of stages.def."""
     return _register(
         Declaration(
@@ -131,7 +132,7 @@ def reduction(
     ulp: float | None = None,
     sample: Interval = (-4, 4),
     index: bool = False,
-) -> Callable[..., Any]:
+) -> Primitive:
     """Declare a reduction over axes; `index`: it answers with a position and takes one axis at most."""
     kind: Kind = "index_reduction" if index else "reduction"
     return _register(
@@ -206,7 +207,15 @@ def _signature(header: Callable[..., Any]) -> str:
     return str(inspect.Signature([one.replace(annotation=inspect.Parameter.empty) for one in parameters]))
 
 
-def _register(declaration: Declaration) -> Callable[..., Any]:
+def named(name: str) -> Primitive:
+    """The native callable of a primitive. Primitives pickle as a call of this."""
+    return PRIMITIVES[name].call
+
+
+copyreg.pickle(Primitive, lambda call: (named, (call.__name__,)))
+
+
+def _register(declaration: Declaration) -> Primitive:
     if declaration.name in PRIMITIVES:
         raise ValueError(f"the primitive {declaration.name} is declared twice")
     PRIMITIVES[declaration.name] = declaration
