@@ -180,6 +180,8 @@ from bridge.core.ops.shape import (
     unstack,
 )
 from bridge.core.ops.trigonometric import (
+    acos,
+    acosh,
     arccos,
     arccosh,
     arcsin,
@@ -187,6 +189,11 @@ from bridge.core.ops.trigonometric import (
     arctan,
     arctan2,
     arctanh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
     cos,
     cosh,
     degrees,
@@ -205,6 +212,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 newaxis = None
+euler_gamma = 0.5772156649015329
 
 
 def __getattr__(name: str) -> Any:
@@ -229,6 +237,8 @@ __all__ = [
     "UnknownTarget",
     "__version__",
     "abs",
+    "acos",
+    "acosh",
     "add",
     "addmm",
     "all",
@@ -247,7 +257,12 @@ __all__ = [
     "array",
     "array_equal",
     "asarray",
+    "asin",
+    "asinh",
     "astype",
+    "atan",
+    "atan2",
+    "atanh",
     "atleast_1d",
     "atleast_2d",
     "atleast_3d",
@@ -281,6 +296,7 @@ __all__ = [
     "e",
     "equal",
     "erf",
+    "euler_gamma",
     "eval",
     "exp",
     "expand_dims",

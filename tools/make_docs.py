@@ -115,7 +115,10 @@ def family(module: str) -> str:
 
 def is_home(source: Any, name: str) -> bool:
     """Whether the name is defined in this module, not imported into it."""
-    return re.search(rf"^(def {name}\(|{name}(: \w+)? = )", inspect.getsource(source), re.MULTILINE) is not None
+    return (
+        re.search(rf"^(def {name}\(|[\w, ]*\b{name}\b[\w, ]*(: \w+)? = )", inspect.getsource(source), re.MULTILINE)
+        is not None
+    )
 
 
 def op_row(name: str) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ rint: Unary = elementwise(
 add: Binary = elementwise(
     "add",
     "Sum. Of two bool arrays: or.",
-    arity=2,
+    operands="a, b",
     derivative=(lambda g, y, a, b: g, lambda g, y, a, b: g),
     metal="{0} + {1}",
     ulp=0.5,
@@ -104,7 +104,7 @@ add: Binary = elementwise(
 subtract: Binary = elementwise(
     "subtract",
     "Difference. Of two bool arrays: exclusive or.",
-    arity=2,
+    operands="a, b",
     derivative=(lambda g, y, a, b: g, lambda g, y, a, b: -g),
     metal="{0} - {1}",
     ulp=0.5,
@@ -113,7 +113,7 @@ subtract: Binary = elementwise(
 multiply: Binary = elementwise(
     "multiply",
     "Product. Of two bool arrays: and.",
-    arity=2,
+    operands="a, b",
     derivative=(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
     metal="{0} * {1}",
     ulp=0.5,
@@ -122,7 +122,7 @@ multiply: Binary = elementwise(
 divide: Binary = elementwise(
     "divide",
     "True quotient; integers and bool become float32.",
-    arity=2,
+    operands="a, b",
     result="float",
     derivative=(lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b),
     metal="{0} / {1}",
@@ -133,7 +133,7 @@ divide: Binary = elementwise(
 floor_divide: Binary = elementwise(
     "floor_divide",
     "Quotient rounded down, towards negative infinity. An integer divided by 0 gives 0.",
-    arity=2,
+    operands="a, b",
     accepts=REAL,
     derivative=FLAT,
     metal="bridge_floor_divide({0}, {1})",
@@ -143,7 +143,7 @@ floor_divide: Binary = elementwise(
 remainder: Binary = elementwise(
     "remainder",
     "What `floor_divide` leaves, with the sign of the divisor. An integer modulo 0 gives 0.",
-    arity=2,
+    operands="a, b",
     accepts=REAL,
     derivative=(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor_divide(a, b)),
     metal="bridge_remainder({0}, {1})",
@@ -154,7 +154,7 @@ remainder: Binary = elementwise(
 power: Binary = elementwise(
     "power",
     "The first operand to the power of the second. An integer to a negative power is truncated: 0, 1 or -1.",
-    arity=2,
+    operands="a, b",
     derivative=(lambda g, y, a, b: _by_base(g, a, b), lambda g, y, a, b: g * y * select(equal(a, 0), 1, a).log()),
     metal="bridge_power({0}, {1})",
     ulp=1,
@@ -165,7 +165,7 @@ pow = power
 maximum: Binary = elementwise(
     "maximum",
     "The larger; NaN if either is. Complex numbers compare by real part, then by imaginary part.",
-    arity=2,
+    operands="a, b",
     derivative=(lambda g, y, a, b: _won(g, greater(a, b), a, b), lambda g, y, a, b: _won(g, less(a, b), a, b)),
     metal="bridge_maximum({0}, {1})",
 )
@@ -173,7 +173,7 @@ maximum: Binary = elementwise(
 minimum: Binary = elementwise(
     "minimum",
     "The smaller; NaN if either is. Complex numbers compare by real part, then by imaginary part.",
-    arity=2,
+    operands="a, b",
     derivative=(lambda g, y, a, b: _won(g, less(a, b), a, b), lambda g, y, a, b: _won(g, greater(a, b), a, b)),
     metal="bridge_minimum({0}, {1})",
 )

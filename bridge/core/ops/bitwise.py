@@ -7,13 +7,23 @@ from bridge.core.ops.declare import FLAT, elementwise
 from bridge.core.ops.types import Binary, Unary
 
 bitwise_and: Binary = elementwise(
-    "bitwise_and", "Bits set in both.", arity=2, accepts=BOOL | INTEGER, derivative=FLAT, metal="{0} & {1}"
+    "bitwise_and", "Bits set in both.", operands="a, b", accepts=BOOL | INTEGER, derivative=FLAT, metal="{0} & {1}"
 )
 bitwise_or: Binary = elementwise(
-    "bitwise_or", "Bits set in at least one.", arity=2, accepts=BOOL | INTEGER, derivative=FLAT, metal="{0} | {1}"
+    "bitwise_or",
+    "Bits set in at least one.",
+    operands="a, b",
+    accepts=BOOL | INTEGER,
+    derivative=FLAT,
+    metal="{0} | {1}",
 )
 bitwise_xor: Binary = elementwise(
-    "bitwise_xor", "Bits set in exactly one.", arity=2, accepts=BOOL | INTEGER, derivative=FLAT, metal="{0} ^ {1}"
+    "bitwise_xor",
+    "Bits set in exactly one.",
+    operands="a, b",
+    accepts=BOOL | INTEGER,
+    derivative=FLAT,
+    metal="{0} ^ {1}",
 )
 bitwise_invert: Unary = elementwise(
     "bitwise_invert",
@@ -25,7 +35,7 @@ bitwise_invert: Unary = elementwise(
 left_shift: Binary = elementwise(
     "left_shift",
     "Bits moved up; a count that is negative or not less than the width gives 0.",
-    arity=2,
+    operands="a, b",
     accepts=INTEGER,
     derivative=FLAT,
     metal="bridge_left_shift({0}, {1})",
@@ -34,7 +44,7 @@ left_shift: Binary = elementwise(
 right_shift: Binary = elementwise(
     "right_shift",
     "Bits moved down, the sign kept; a count that is negative or not less than the width moves all of them.",
-    arity=2,
+    operands="a, b",
     accepts=INTEGER,
     derivative=FLAT,
     metal="bridge_right_shift({0}, {1})",

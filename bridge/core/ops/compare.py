@@ -9,22 +9,32 @@ from bridge.core.ops.shape import as_array
 from bridge.core.ops.types import Binary, Operand, Stream, Ternary, Unary
 
 equal: Binary = elementwise(
-    "equal", "True where the operands are equal.", arity=2, result="bool", derivative=FLAT, metal="{0} == {1}"
+    "equal", "True where the operands are equal.", operands="a, b", result="bool", derivative=FLAT, metal="{0} == {1}"
 )
 not_equal: Binary = elementwise(
-    "not_equal", "True where the operands differ.", arity=2, result="bool", derivative=FLAT, metal="{0} != {1}"
+    "not_equal", "True where the operands differ.", operands="a, b", result="bool", derivative=FLAT, metal="{0} != {1}"
 )
 less: Binary = elementwise(
-    "less", "True where the first is smaller.", arity=2, result="bool", derivative=FLAT, metal="{0} < {1}"
+    "less", "True where the first is smaller.", operands="a, b", result="bool", derivative=FLAT, metal="{0} < {1}"
 )
 less_equal: Binary = elementwise(
-    "less_equal", "True where the first is not larger.", arity=2, result="bool", derivative=FLAT, metal="{0} <= {1}"
+    "less_equal",
+    "True where the first is not larger.",
+    operands="a, b",
+    result="bool",
+    derivative=FLAT,
+    metal="{0} <= {1}",
 )
 greater: Binary = elementwise(
-    "greater", "True where the first is larger.", arity=2, result="bool", derivative=FLAT, metal="{0} > {1}"
+    "greater", "True where the first is larger.", operands="a, b", result="bool", derivative=FLAT, metal="{0} > {1}"
 )
 greater_equal: Binary = elementwise(
-    "greater_equal", "True where the first is not smaller.", arity=2, result="bool", derivative=FLAT, metal="{0} >= {1}"
+    "greater_equal",
+    "True where the first is not smaller.",
+    operands="a, b",
+    result="bool",
+    derivative=FLAT,
+    metal="{0} >= {1}",
 )
 
 isnan: Unary = elementwise(
@@ -45,16 +55,21 @@ logical_not: Unary = elementwise(
     "logical_not", "True where the operand is zero or False.", result="logical", derivative=FLAT, metal="!{0}"
 )
 logical_and: Binary = elementwise(
-    "logical_and", "True where both are nonzero.", arity=2, result="logical", derivative=FLAT, metal="{0} && {1}"
+    "logical_and",
+    "True where both are nonzero.",
+    operands="a, b",
+    result="logical",
+    derivative=FLAT,
+    metal="{0} && {1}",
 )
 logical_or: Binary = elementwise(
-    "logical_or", "True where one is nonzero.", arity=2, result="logical", derivative=FLAT, metal="{0} || {1}"
+    "logical_or", "True where one is nonzero.", operands="a, b", result="logical", derivative=FLAT, metal="{0} || {1}"
 )
 
 select: Ternary = elementwise(
     "select",
-    "The second operand where the first is true, the third elsewhere.",
-    arity=3,
+    "`x` where the condition is true, `y` elsewhere.",
+    operands="condition, x, y",
     result="select",
     derivative=(None, lambda g, y, c, a, b: select(c, g, 0), lambda g, y, c, a, b: select(c, 0, g)),
     metal="{0} ? {1} : {2}",

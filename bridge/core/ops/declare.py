@@ -87,14 +87,12 @@ class Declaration:
 
 PRIMITIVES: dict[str, Declaration] = {}
 
-_OPERANDS = {1: "a", 2: "a, b", 3: "a, b, c"}
-
 
 def elementwise(
     name: str,
     doc: str,
     *,
-    arity: int = 1,
+    operands: str = "a",
     accepts: frozenset[Dtype] = ALL,
     result: Result = "same",
     derivative: Rules | Literal["flat"] | None = None,
@@ -103,12 +101,18 @@ def elementwise(
     ulp: float | None = None,
     sample: Interval | Sequence[Interval] = (-4, 4),
 ) -> Primitive:
-    """Declare an op that works element by element over operands that broadcast. Its C++ side is a row of stages.def."""
+    """Declare an op that works element by element over operands that broadcast. Its C++ side is a row of stages.def.
+
+    Args:
+        operands: their names, as "a, b".
+        sample: one interval for all operands, or one each.
+    """
+    arity = operands.count(",") + 1
     return _register(
         Declaration(
             name=name,
             kind="elementwise",
-            signature=f"({_OPERANDS[arity]}, /, *, stream=None)",
+            signature=f"({operands}, /, *, stream=None)",
             doc=doc,
             call=declare(name, "elementwise", arity=arity, accepts=mask(accepts), result=result),
             accepts=accepts,

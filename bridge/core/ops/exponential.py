@@ -116,7 +116,7 @@ sigmoid: Unary = elementwise(
 logaddexp: Binary = elementwise(
     "logaddexp",
     "log(exp(a) + exp(b)), without overflow. The error is relative to the larger of the operands and the result.",
-    arity=2,
+    operands="a, b",
     accepts=REAL,
     result="float",
     derivative=(lambda g, y, a, b: g * _share(a, b), lambda g, y, a, b: g * _share(b, a)),

@@ -74,7 +74,7 @@ arctan: Unary = elementwise(
 arctan2: Binary = elementwise(
     "arctan2",
     "Angle of the point (b, a), in [-pi, pi]: the inverse tangent of a / b in the right quadrant.",
-    arity=2,
+    operands="a, b",
     accepts=REAL,
     result="float",
     derivative=(lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: -g * a / (a * a + b * b)),
@@ -142,6 +142,9 @@ arctanh: Unary = elementwise(
     ulp=2,
     sample=(-0.999, 0.999),
 )
+
+acos, asin, atan, atan2 = arccos, arcsin, arctan, arctan2
+acosh, asinh, atanh = arccosh, arcsinh, arctanh
 
 
 def degrees(a: Operand, /, *, stream: Stream = None) -> array:

@@ -27,9 +27,9 @@ class Binary(Protocol):
 
 
 class Ternary(Protocol):
-    """Elementwise primitive of three operands that broadcast with each other."""
+    """Choice between two operands by a third; all broadcast with each other."""
 
-    def __call__(self, a: Operand, b: Operand, c: Operand, /, *, stream: Stream = None) -> array: ...
+    def __call__(self, condition: Operand, x: Operand, y: Operand, /, *, stream: Stream = None) -> array: ...
 
 
 class Reduction(Protocol):
