@@ -70,7 +70,11 @@ def choose(
         source: the record of the framework that the array is from.
         dtypes: what the target knows at this moment; None asks its record.
     """
-    if facts.refusal is not None and not _is_plain(target, source, request):
+    if target.name == source.name and not any(request):  # nothing is asked: it is handed back whatever it holds
+        return Route(
+            outcome="share", rule="same", reason=_already(target), door=SAME, access=facts.access, dtype=facts.dtype
+        )
+    if facts.refusal is not None:
         return _refuse("no-memory", facts.refusal.problem, error=facts.refusal.error, fix=facts.refusal.fix)
     if facts.gradient and not request.detach and source.name != target.name:
         return _refuse(
@@ -80,7 +84,7 @@ def choose(
         )
     wanted = request.dtype or facts.dtype
     known = target.known_dtypes() if dtypes is None else dtypes
-    if wanted not in known and not _is_plain(target, source, request):
+    if wanted not in known:
         return _refuse_dtype(target, wanted, known)
     if facts.dtype.startswith("complex") and not wanted.startswith("complex"):
         return _refuse(
@@ -138,11 +142,6 @@ def choose(
         detach=request.detach,
         want=obstacle.want,
     )
-
-
-def _is_plain(target: Framework, source: Framework, request: Request) -> bool:
-    """The array is the target's already and nothing is asked of it: it is handed back whatever it holds."""
-    return target.name == source.name and not request.copy and request.dtype is None and request.via is None
 
 
 _SAME = ((Door(name=SAME, protocol=SAME, host_only=False), Offer(protocol=SAME)),)
@@ -219,12 +218,16 @@ def _obstacle(
     return None
 
 
+def _already(target: Framework) -> str:
+    return f"it is an array of {target.name} already"
+
+
 def _shared(
     door: Door, target: Framework, source: Framework, facts: Facts, request: Request, access: Access
 ) -> tuple[str, str]:
     """Rule and sentence of a shared route: who may write afterwards."""
     if door.name == SAME:
-        return "same", f"it is an array of {target.name} already"
+        return "same", _already(target)
     if access == "write":
         return "shared", "both sides can write"
     if facts.access == "write" and source.leases:

@@ -5,8 +5,8 @@ Also what nobody declared: any object that exports DLPack or the buffer protocol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from functools import cache, partial
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import numpy
@@ -108,19 +108,22 @@ def describe_exporter(value: Any) -> ExporterSource:
 _HOST_DEVICES = (1, 3, 11)  # CPU, and memory of the host that is pinned for CUDA or ROCm
 
 
-@cache
-def exporter(kind: Hashable) -> Framework:
-    """The record of a framework that nobody declared, named after the type `kind`."""
-    assert isinstance(kind, type)
-    dlpack = hasattr(kind, "__dlpack__")
-    return Framework(
-        name=kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
-        module="",
-        install="",
-        types=(),
-        takes=(),
-        gives=(Offer(protocol="dlpack"),) if dlpack else (Offer(protocol="buffer"), Offer(protocol="address")),
-    )
+_EXPORTERS: dict[type, Framework] = {}
+
+
+def exporter(kind: type) -> Framework:
+    """The record of a framework that nobody declared, named after the type `kind`: always the same one."""
+    if kind not in _EXPORTERS:
+        dlpack = hasattr(kind, "__dlpack__")
+        _EXPORTERS[kind] = Framework(
+            name=kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
+            module="",
+            install="",
+            types=(),
+            takes=(),
+            gives=(Offer(protocol="dlpack"),) if dlpack else (Offer(protocol="buffer"), Offer(protocol="address")),
+        )
+    return _EXPORTERS[kind]
 
 
 def _look(value: Any) -> Any:

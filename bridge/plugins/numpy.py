@@ -82,6 +82,8 @@ def describe(value: Any) -> NumpySource:
         unlike = "its bytes are in the other order than this machine's"
     if dtype is None:
         return NumpySource(value, _facts_of_none(value, *_DTYPE_REFUSALS.get(value.dtype.kind, (None, None))))
+    if any(stride < 0 and extent == 1 for stride, extent in zip(value.strides, value.shape, strict=True)):
+        value = _without_idle_strides(value)
     size = value.itemsize
     whole = all(stride % size == 0 for stride in value.strides)
     return NumpySource(
@@ -97,6 +99,12 @@ def describe(value: Any) -> NumpySource:
             unlike=unlike,
         ),
     )
+
+
+def _without_idle_strides(array: NDArray[Any]) -> NDArray[Any]:
+    """The same view, the strides of its axes of one element 0: torch refuses a negative one although nobody uses it."""
+    idle = tuple(axis for axis, extent in enumerate(array.shape) if extent == 1)
+    return numpy.expand_dims(array.squeeze(idle), idle)
 
 
 _DTYPE_REFUSALS = {

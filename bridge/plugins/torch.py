@@ -25,15 +25,16 @@ __all__ = ["FRAMEWORK", "TorchSource"]
 
 
 class TorchSource(Source):
-    """A tensor, detached."""
+    """A tensor. What it hands out is detached; `route.choose` has seen to it that this is wanted."""
 
     def capsule(self, *, access: Access, versioned: bool = False) -> Any:
         import torch
 
-        return self.value.__dlpack__(max_version=(1, 0)) if versioned else torch.utils.dlpack.to_dlpack(self.value)
+        tensor = self.value.detach()
+        return tensor.__dlpack__(max_version=(1, 0)) if versioned else torch.utils.dlpack.to_dlpack(tensor)
 
     def ndarray(self) -> NDArray[Any]:
-        tensor = self.value.resolve_conj().resolve_neg().cpu()
+        tensor = self.value.detach().resolve_conj().resolve_neg().cpu()
         if self.facts.dtype in NATIVE:
             return tensor.numpy()  # type: ignore[no-any-return]
         import torch
@@ -48,27 +49,26 @@ class TorchSource(Source):
 def bridge_import(framework: Framework, value: Any) -> Source | None:
     if framework.name != "torch":
         return None
-    dtype, shape = str(value.dtype).removeprefix("torch."), ()
+    dtype = str(value.dtype).removeprefix("torch.")
     refusal = _refusal(value, dtype)
     if refusal is not None:
         return TorchSource(value, Facts(framework="torch", dtype=dtype, refusal=refusal))
-    shape, strides, gradient = tuple(value.shape), value.stride(), value.requires_grad
     unlike = None
     if value.is_conj():
         unlike = "it is a conjugate view: its bytes are not conjugated yet"
     elif value.is_neg():
         unlike = "it is a negative view: its bytes do not have their signs yet"
     return TorchSource(
-        value.detach() if gradient else value,
+        value,
         Facts(
             framework="torch",
             dtype=dtype,
-            shape=shape,
-            strides=strides,
+            shape=tuple(value.shape),
+            strides=value.stride(),
             address=value.data_ptr(),
             device=str(value.device),
             unlike=unlike,
-            gradient=gradient,
+            gradient=value.requires_grad,
         ),
     )
 
@@ -134,7 +134,7 @@ def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
 def _same(source: Source, route: Route) -> Any:
     import torch
 
-    tensor = source.value
+    tensor = source.value.detach() if route.detach else source.value
     if route.outcome == "share":
         return tensor
     return tensor.to(getattr(torch, route.dtype), copy=True, memory_format=torch.contiguous_format)
