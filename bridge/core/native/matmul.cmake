@@ -1,5 +1,6 @@
-# Sources of the matrix product (full paths).
-# Plain: compiled once with the baseline flags.
-set(BRIDGE_MATMUL_SOURCES ${CMAKE_CURRENT_LIST_DIR}/matmul.cpp)
-# Compiled once per SIMD level with -march flags and -DBRIDGE_ISA_NS=isa_<level>.
-set(BRIDGE_MATMUL_ISA_SOURCES)
+# Sources of the matrix product. Plain: compiled once with the baseline flags.
+set(BRIDGE_MATMUL_SOURCES matmul.cpp)
+# Compiled once per SIMD level, like BRIDGE_ISA_SOURCES of pipeline.cmake.
+set(BRIDGE_MATMUL_ISA_SOURCES matmul_isa.cpp)
+# x86-64 only: compiled once, with the flags of v4 and -mavx512bf16.
+set(BRIDGE_MATMUL_BF16_SOURCES matmul_bf16.cpp)

@@ -1,129 +1,275 @@
-// Matrix product: the plain version, one loop nest for every dtype.
+// The matrix product: which kernel, in which order, on how many threads. The kernels are in matmul_isa.cpp.
+//
+// Four ways, chosen by dtype, shape and strides alone, so that the result does not depend on the number of threads:
+//   lines   a vector times a matrix: b is read once, in the order of its memory
+//   direct  small: no packing (or only into the stack), this thread only
+//   packed  everything else: panels of a and b are packed, tiles of c are formed from them, both on all threads
+// and matrices that are tall and very narrow are multiplied as c^T = b^T a^T.
 #include "matmul.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
-#include <vector>
+
+#include "isa.h"
+#include "matmul_kernels.h"
+#include "memory.h"
+#include "threads.h"
 
 namespace bridge {
 namespace {
 
-float half_to_float(uint16_t h) {
-  const uint32_t sign = static_cast<uint32_t>(h & 0x8000u) << 16, body = h & 0x7fffu;
-  uint32_t bits;
-  if (body >= 0x7c00u) {
-    bits = 0x7f800000u | ((body & 0x3ffu) << 13);
-  } else if (body >= 0x400u) {
-    bits = (body << 13) + 0x38000000u;
-  } else {
-    const float f = static_cast<float>(body) * 0x1p-24f;  // subnormal: exact
-    std::memcpy(&bits, &f, 4);
+using matmul_detail::Block;
+using matmul_detail::Direct;
+using matmul_detail::Kernels;
+using matmul_detail::Pack;
+using matmul_detail::Product;
+using matmul_detail::Vector;
+
+constexpr int64_t kDepthBytes = 2048;  // k of one panel: kDepthBytes / unit. A panel of a stays in the first cache
+constexpr int64_t kWide = 2048;  // rows and columns of c between two packings
+constexpr int64_t kColumnBytes = 768 << 10;  // packed b that one task walks over: stays in the second cache
+constexpr int64_t kSmall = 96 * 96 * 96;  // multiplications up to which nothing is packed
+constexpr int64_t kSmallBytes = 16 << 10;  // stack for each operand that a small product must convert
+constexpr int64_t kSerial = 400'000;  // multiplications below which threads do not pay
+constexpr int64_t kTasks = 4;  // per thread, so that threads finish together
+
+Product product(DType dtype) {
+  switch (dtype) {
+    case DType::bool_: return Product::boolean;
+    case DType::uint8:
+    case DType::int8: return Product::int8;
+    case DType::uint16:
+    case DType::int16: return Product::int16;
+    case DType::uint32:
+    case DType::int32: return Product::int32;
+    case DType::uint64:
+    case DType::int64: return Product::int64;
+    case DType::float16: return Product::float16;
+    case DType::bfloat16: return Product::bfloat16;
+    case DType::float32: return Product::float32;
+    case DType::float64: return Product::float64;
+    case DType::complex64: return Product::complex64;
+    case DType::complex128: break;
   }
-  bits |= sign;
-  float f;
-  std::memcpy(&f, &bits, 4);
-  return f;
+  return Product::complex128;
 }
 
-uint16_t float_to_half(float f) {
-  uint32_t bits;
-  std::memcpy(&bits, &f, 4);
-  const uint32_t sign = (bits >> 16) & 0x8000u;
-  bits &= 0x7fffffffu;
-  if (bits > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
-  if (bits >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);
-  if (bits < 0x38800000u) {  // subnormal result: adding 0.5 leaves the rounded mantissa in the low bits
-    float g;
-    std::memcpy(&g, &bits, 4);
-    g += 0.5f;
-    std::memcpy(&bits, &g, 4);
-    return static_cast<uint16_t>(sign | (bits - 0x3f000000u));
+const Kernels& kernels(Product p) {
+  const int i = static_cast<int>(p);
+  switch (isa()) {
+#if defined(__x86_64__)
+    case Isa::v2: return isa_v2::matmul_kernels[i];
+    case Isa::v3: return isa_v3::matmul_kernels[i];
+    case Isa::v4: return isa_v4::matmul_kernels[i];
+    default: return isa_v2::matmul_kernels[i];
+#elif defined(__aarch64__)
+    default: return isa_neon::matmul_kernels[i];
+#else
+    default: return isa_generic::matmul_kernels[i];
+#endif
   }
-  return static_cast<uint16_t>(sign | ((bits - 0x38000000u + 0xfffu + ((bits >> 13) & 1u)) >> 13));
 }
 
-float bfloat_to_float(uint16_t b) {
-  const uint32_t bits = static_cast<uint32_t>(b) << 16;
-  float f;
-  std::memcpy(&f, &bits, 4);
-  return f;
+// The kernels of large products: bfloat16 has its own instruction where the processor has it.
+const Kernels& packed_kernels(Product p) {
+#if defined(__x86_64__)
+  if (p == Product::bfloat16 && isa() == Isa::v4 && has_avx512_bf16()) return isa_v4_bf16::matmul_kernels[0];
+#endif
+  return kernels(p);
 }
 
-uint16_t float_to_bfloat(float f) {
-  uint32_t bits;
-  std::memcpy(&bits, &f, 4);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
-  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
-struct Bool {  // or-of-ands
-  uint8_t value;
-  Bool operator*(Bool o) const { return {static_cast<uint8_t>(value & o.value)}; }
-  Bool operator+(Bool o) const { return {static_cast<uint8_t>(value | o.value)}; }
+struct Operand {  // a or b: strides in elements, data in bytes
+  const char* data;
+  int64_t row, col;
 };
-template <class T>
-struct Complex {  // four products: no recovery of infinities, as in BLAS
-  T re, im;
-  Complex operator*(Complex o) const { return {re * o.re - im * o.im, re * o.im + im * o.re}; }
-  Complex operator+(Complex o) const { return {re + o.re, im + o.im}; }
+struct Target {
+  char* data;
+  int64_t row, col;
 };
 
-template <class S, class C>
-C widen(S x) { return static_cast<C>(x); }
-template <class S, class C>
-S narrow(C x) { return static_cast<S>(x); }
-Bool truth(uint8_t x) { return {static_cast<uint8_t>(x != 0)}; }
-uint8_t byte(Bool x) { return x.value; }
+// Memory of the engine's allocator for the time of one product.
+class Workspace {
+ public:
+  explicit Workspace(int64_t nbytes) : nbytes_(static_cast<size_t>(nbytes)), data_(allocate(nbytes_, &capacity_)) {}
+  ~Workspace() { deallocate(data_, nbytes_, capacity_); }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  char* at(int64_t offset) const { return static_cast<char*>(data_) + offset; }
 
-template <class S>
-S fetch(const void* data, int64_t at) {
-  S x;
-  std::memcpy(&x, static_cast<const char*>(data) + at * static_cast<int64_t>(sizeof(S)), sizeof(S));
-  return x;
+ private:
+  size_t nbytes_, capacity_ = 0;
+  void* data_;
+};
+
+// Splits [0, n) over the threads when there is work enough.
+template <class F>
+void parallel(int64_t n, int64_t multiplications, const F& body) {
+  const int64_t tasks = multiplications < kSerial ? 1 : kTasks * thread_count();
+  parallel_for(
+      n, std::max<int64_t>(1, n / tasks),
+      [](void* f, int64_t begin, int64_t end) { (*static_cast<const F*>(f))(begin, end); },
+      const_cast<void*>(static_cast<const void*>(&body)));
 }
 
-template <class S, class C, auto Widen, auto Narrow>
-void product(int64_t m, int64_t n, int64_t k, Matrix a, Matrix b, void* out) {
-  std::vector<C> row(static_cast<size_t>(n));
-  for (int64_t i = 0; i < m; i++) {
-    for (auto& x : row) x = C{};
-    for (int64_t p = 0; p < k; p++) {
-      const C x = Widen(fetch<S>(a.data, i * a.row_stride + p * a.col_stride));
-      for (int64_t j = 0; j < n; j++) {
-        const C y = Widen(fetch<S>(b.data, p * b.row_stride + j * b.col_stride));
-        C& z = row[static_cast<size_t>(j)];
-        z = static_cast<C>(z + x * y);
+// ---- lines -------------------------------------------------------------------------------------------------
+
+// c[n] = x[k] @ b[k, n]. False when b is contiguous along neither axis.
+bool vector_times_matrix(const Kernels& kern, int64_t n, int64_t k, const char* x, int64_t x_stride, Operand b,
+                         char* c) {
+  const bool by_rows = b.col == 1 || n == 1, by_columns = b.row == 1 || k == 1;
+  if (!by_rows && !by_columns) return false;
+  alignas(64) char small[4096];
+  const int64_t x_bytes = k * kern.unit_bytes;
+  const Workspace large(x_bytes > int64_t{sizeof small} ? x_bytes : 1);
+  char* units = x_bytes > int64_t{sizeof small} ? large.at(0) : small;
+  kern.pack({x, 1, x_stride, 1, k, units, 1, 1});
+  const int64_t grain = 64;  // columns: the lines of c that two threads write never meet in the middle of a vector
+  parallel(ceil_div(n, grain), n * k, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * grain, count = std::min(end * grain, n) - first;
+    const Vector job{k,
+                     count,
+                     units,
+                     b.data + first * b.col * kern.element_bytes,
+                     by_rows ? b.row : b.col,
+                     c + first * kern.element_bytes};
+    by_rows ? kern.combine_rows(job) : kern.dot_columns(job);
+  });
+  return true;
+}
+
+// ---- direct ------------------------------------------------------------------------------------------------
+
+// A row-major copy of [rows, cols] as units, `pitch` a row; columns up to the pitch are zero.
+void to_units(const Kernels& kern, Operand from, int64_t rows, int64_t cols, char* to, int64_t pitch) {
+  for (int64_t j = 0; j < pitch; j += kern.nr) {
+    const int64_t width = std::min<int64_t>(kern.nr, pitch - j);
+    kern.pack({from.data + j * from.col * kern.element_bytes, from.col, from.row, std::min(cols - j, width), rows,
+               to + j * kern.unit_bytes, width, pitch});
+  }
+}
+
+// False when the operands need converting and do not fit the stack.
+bool small_product(const Kernels& kern, int64_t m, int64_t n, int64_t k, Operand a, Operand b, char* c) {
+  alignas(64) char a_units[kSmallBytes], b_units[kSmallBytes], sums[kSmallBytes];
+  const int64_t pitch = round_up(n, kern.lanes);
+  const bool copy_b = kern.converts || b.col != 1 || n < kern.lanes;
+  if (kern.converts && m * k * kern.unit_bytes > kSmallBytes) return false;
+  if (copy_b && k * pitch * kern.unit_bytes > kSmallBytes) return false;
+  if (kern.narrows && m * pitch * kern.sum_bytes > kSmallBytes) return false;
+  Direct job{m, n, k, a.data, a.row, a.col, b.data, b.row, n, c, n};
+  if (kern.converts) {
+    to_units(kern, a, m, k, a_units, k);
+    job.a = a_units, job.a_row = k, job.a_k = 1;
+  }
+  if (copy_b) {
+    to_units(kern, b, k, n, b_units, pitch);
+    job.b = b_units, job.b_k = pitch, job.readable = pitch;
+  }
+  if (kern.narrows) job.c = sums, job.c_row = pitch;
+  kern.direct(job);
+  if (kern.narrows) kern.store(sums, pitch, c, n, 1, m, n);
+  return true;
+}
+
+// ---- packed ------------------------------------------------------------------------------------------------
+
+// Panels of one operand: `lanes` rows of a, or columns of b, `width` to a panel.
+struct Panels {
+  const char* source;
+  int64_t lane_stride, k_stride;  // bytes
+  int64_t lanes, width;
+  char* panels;
+};
+
+void pack_panels(const Kernels& kern, const Panels& p, int64_t k, int64_t begin, int64_t end) {
+  const int64_t units = ceil_div(k, kern.group);
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t lane = i * p.width;
+    kern.pack({p.source + lane * p.lane_stride * kern.element_bytes, p.lane_stride, p.k_stride,
+               std::min(p.width, p.lanes - lane), k, p.panels + lane * units * kern.unit_bytes, p.width, p.width});
+  }
+}
+
+void packed_product(const Kernels& kern, int64_t m, int64_t n, int64_t k, Operand a, Operand b, Target c) {
+  const int64_t mr = kern.mr, nr = kern.nr, unit = kern.unit_bytes, element = kern.element_bytes;
+  const int64_t depth_limit = kDepthBytes / unit * kern.group;
+  const int64_t depth = round_up(ceil_div(k, ceil_div(k, depth_limit)), kern.group);
+  const int64_t units = depth / kern.group;
+  const int64_t high = round_up(std::min(m, kWide), mr), wide = round_up(std::min(n, kWide), nr);
+  const bool waits = kern.narrows && depth < k;
+  const int64_t a_bytes = round_up(high * units * unit, 4096), b_bytes = round_up(wide * units * unit, 4096);
+  const Workspace space(a_bytes + b_bytes + (waits ? high * wide * kern.sum_bytes : 0));
+
+  for (int64_t j = 0; j < n; j += wide) {
+    const int64_t cols = std::min(wide, n - j), b_panels = ceil_div(cols, nr);
+    for (int64_t i = 0; i < m; i += high) {
+      const int64_t rows = std::min(high, m - i), a_panels = ceil_div(rows, mr);
+      for (int64_t p = 0; p < k; p += depth) {
+        const int64_t steps = std::min(depth, k - p), work = rows * cols * steps, deep = ceil_div(steps, kern.group);
+        const Panels pa{a.data + (i * a.row + p * a.col) * element, a.row, a.col, rows, mr, space.at(0)};
+        const Panels pb{b.data + (p * b.row + j * b.col) * element, b.col, b.row, cols, nr, space.at(a_bytes)};
+        parallel(b_panels, work, [&](int64_t begin, int64_t end) { pack_panels(kern, pb, steps, begin, end); });
+        parallel(a_panels, work, [&](int64_t begin, int64_t end) { pack_panels(kern, pa, steps, begin, end); });
+
+        // Tasks are rectangles of tiles: few columns, so that their part of b stays in the second cache, and as many
+        // rows as leave every thread some tasks. Neighbours share the columns.
+        const int64_t across = std::clamp<int64_t>(kColumnBytes / (nr * deep * unit), 1, b_panels);
+        const int64_t column_tasks = ceil_div(b_panels, across);
+        const int64_t wanted = work < kSerial ? 1 : kTasks * thread_count();
+        const int64_t down = std::max<int64_t>(1, a_panels / ceil_div(wanted, column_tasks));
+        const int64_t row_tasks = ceil_div(a_panels, down);
+        parallel(column_tasks * row_tasks, work, [&](int64_t begin, int64_t end) {
+          for (int64_t t = begin; t < end; ++t) {
+            const int64_t r = t % row_tasks * down * mr, q = t / row_tasks * across * nr;
+            Block job{};
+            job.k = deep;
+            job.a = pa.panels + r * deep * unit;
+            job.b = pb.panels + q * deep * unit;
+            job.rows = std::min(rows - r, down * mr);
+            job.cols = std::min(cols - q, across * nr);
+            job.c = c.data + ((i + r) * c.row + (j + q) * c.col) * element;
+            job.row_stride = c.row;
+            job.col_stride = c.col;
+            job.partial_row = wide / nr;
+            job.partial =
+                waits ? space.at(a_bytes + b_bytes + (r / mr * job.partial_row + q / nr) * mr * nr * kern.sum_bytes)
+                      : nullptr;
+            job.first = p == 0;
+            job.last = p + steps == k;
+            kern.block(job);
+          }
+        });
       }
     }
-    for (int64_t j = 0; j < n; j++) {
-      const S z = Narrow(row[static_cast<size_t>(j)]);
-      std::memcpy(static_cast<char*>(out) + (i * n + j) * static_cast<int64_t>(sizeof(S)), &z, sizeof(S));
-    }
   }
 }
-
-template <class S, class C>
-constexpr auto plain = product<S, C, widen<S, C>, narrow<S, C>>;
 
 }  // namespace
 
 void matmul(DType dtype, int64_t m, int64_t n, int64_t k, Matrix a, Matrix b, void* c) {
-  switch (dtype) {
-    case DType::bool_: return product<uint8_t, Bool, truth, byte>(m, n, k, a, b, c);
-    case DType::uint8:
-    case DType::int8: return plain<uint8_t, uint32_t>(m, n, k, a, b, c);
-    case DType::uint16:
-    case DType::int16: return plain<uint16_t, uint32_t>(m, n, k, a, b, c);
-    case DType::uint32:
-    case DType::int32: return plain<uint32_t, uint32_t>(m, n, k, a, b, c);
-    case DType::uint64:
-    case DType::int64: return plain<uint64_t, uint64_t>(m, n, k, a, b, c);
-    case DType::float16: return product<uint16_t, float, half_to_float, float_to_half>(m, n, k, a, b, c);
-    case DType::bfloat16: return product<uint16_t, float, bfloat_to_float, float_to_bfloat>(m, n, k, a, b, c);
-    case DType::float32: return plain<float, float>(m, n, k, a, b, c);
-    case DType::float64: return plain<double, double>(m, n, k, a, b, c);
-    case DType::complex64: return plain<Complex<float>, Complex<float>>(m, n, k, a, b, c);
-    case DType::complex128: return plain<Complex<double>, Complex<double>>(m, n, k, a, b, c);
+  if (m == 0 || n == 0) return;
+  char* out = static_cast<char*>(c);
+  if (k == 0) {
+    std::memset(out, 0, static_cast<size_t>(m * n * itemsize(dtype)));
+    return;
   }
+  const Product p = product(dtype);
+  const Kernels& kern = kernels(p);
+  Operand left{static_cast<const char*>(a.data), a.row_stride, a.col_stride};
+  Operand right{static_cast<const char*>(b.data), b.row_stride, b.col_stride};
+  Operand left_t{left.data, left.col, left.row}, right_t{right.data, right.col, right.row};
+  if (m == 1 && vector_times_matrix(kern, n, k, left.data, left.col, right, out)) return;
+  if (n == 1 && vector_times_matrix(kern, m, k, right.data, right.row, left_t, out)) return;
+  if (m * n * k <= kSmall && small_product(kern, m, n, k, left, right, out)) return;
+  const Kernels& big = packed_kernels(p);
+  if (n < kern.lanes && m > n)
+    packed_product(big, n, m, k, right_t, left_t, {out, 1, n});
+  else
+    packed_product(big, m, n, k, left, right, {out, n, 1});
 }
 
 }  // namespace bridge
