@@ -176,7 +176,7 @@ def test_a_malformed_device_is_a_type_error_not_a_crash(device):
         dense().__dlpack__(dl_device=device)
 
 
-@pytest.mark.parametrize("version", [1, (1,), "1.0", (1, 0, 0), (None, None)])
+@pytest.mark.parametrize("version", [1, (1,), "1.0", (None, None)])
 def test_a_malformed_version_is_refused(version):
     """Arguments of the wrong kind are refused with an exception."""
     with pytest.raises((TypeError, ValueError, BufferError), match=r"(?i)version|tuple|int"):

@@ -138,18 +138,27 @@ class Framework:
     inward: dict[str, Door] = field(default_factory=dict)
 
 
+NO_BFLOAT16 = Door(dtypes=BUFFER_DTYPES)
+FLAT = Door(dtypes=BUFFER_DTYPES, strides="row-major")  # the consumer reads bytes and forgets the shape
+COPIES = Door(dtypes=BUFFER_DTYPES, always_copies=True)  # a constructor that copies whatever it is given
+ANY = Door()
+
 FRAMEWORKS = {
     "numpy": Framework(
         alignment=1,
         strides="any",
         mutable=True,
         read_only=True,
+        outward={"buffer": NO_BFLOAT16, "address": ANY, "dlpack": NO_BFLOAT16, "memoryview": NO_BFLOAT16},
+        inward={"buffer": NO_BFLOAT16, "address": ANY, "dlpack": ANY, "memoryview": NO_BFLOAT16},
     ),
     "torch": Framework(
         alignment=1,
         strides="non-negative",  # a negative one aborts the interpreter inside torch
         mutable=True,
         read_only=False,
+        outward={"exchange": ANY, "dlpack": ANY, "buffer": FLAT, "memoryview": FLAT},
+        inward={"exchange": ANY, "address": ANY, "dlpack": ANY},
     ),
     "jax": Framework(
         alignment=64,  # below that jax copies without a word
@@ -157,12 +166,16 @@ FRAMEWORKS = {
         mutable=False,
         read_only=True,
         dtypes=frozenset(DTYPES) - WIDE,  # unless jax_enable_x64
+        outward={"direct": ANY, "dlpack": ANY, "buffer": COPIES, "memoryview": COPIES},
+        inward={"direct": ANY, "buffer": FLAT, "address": ANY, "dlpack": ANY, "memoryview": FLAT},
     ),
     "tensorflow": Framework(
         alignment=64,  # below that the first op aborts the process
         strides="row-major",
         mutable=False,
         read_only=True,
+        outward={"capsule": ANY, "dlpack": ANY, "buffer": COPIES, "memoryview": COPIES},
+        inward={"capsule": ANY, "buffer": NO_BFLOAT16, "address": ANY, "dlpack": ANY, "memoryview": NO_BFLOAT16},
     ),
 }
 BRIDGE = Framework(alignment=0, strides="any", mutable=True, read_only=True)

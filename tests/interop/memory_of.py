@@ -27,14 +27,28 @@ class Value(NamedTuple):
     bits: bytes
 
 
+# Bits that a move must not change although arithmetic would: a signalling NaN, negative zero, the least subnormal.
+DELICATE = {
+    "float16": (np.uint16, (0x7C01, 0x8000, 0x0001)),
+    "bfloat16": (np.uint16, (0x7F81, 0x8000, 0x0001)),
+    "float32": (np.uint32, (0x7F800001, 0x80000000, 0x00000001)),
+    "float64": (np.uint64, (0x7FF0000000000001, 0x8000000000000000, 0x0000000000000001)),
+}
+DELICATE |= {"complex64": DELICATE["float32"], "complex128": DELICATE["float64"]}
+
+
 def elements(dtype: str, count: int, *, seed: int = 7) -> np.ndarray:
-    """`count` elements with every kind of bit pattern, among them NaNs with a payload and negative zero."""
+    """`count` elements of random bits, the delicate ones among them."""
     resolved = numpy_dtype(dtype)
     generator = np.random.default_rng(seed)
     raw = generator.integers(0, 256, size=count * resolved.itemsize, dtype=np.uint8)
     if dtype == "bool":
         raw %= 2
         raw[:2] = [0, 1][: raw.size]
+    if dtype in DELICATE:
+        unsigned, bits = DELICATE[dtype]
+        parts = raw.view(unsigned)
+        parts[: len(bits)] = bits[: parts.size]
     return raw.view(resolved)
 
 

@@ -145,7 +145,7 @@ def test_D05_bfloat16_of_every_framework_comes_in_exact(source):
 
 @pytest.mark.parametrize("copy", COPY)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "bool"])
-@pytest.mark.parametrize(("source", "target"), permutations(FRAMEWORKS, 2))
+@pytest.mark.parametrize(("source", "target"), list(permutations(FRAMEWORKS, 2)))
 def test_every_pair_of_frameworks(source, target, dtype, copy):
     """Exact values; mutable memory is shared with anyone, immutable memory not with torch."""
     x = ADAPTERS[source].build(dtype, "dense")

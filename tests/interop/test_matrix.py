@@ -26,6 +26,7 @@ def test_hand_over(case: Case, hand_over, outcomes):
     found = hand_over(case)
     outcomes[found["outcome"]] += 1
     assert found["outcome"] == want.outcome, found.get("text", "")
+    assert not found.get("unrecorded")
     if want.outcome == "refused":
         check_refusal(found, want)
     else:
@@ -63,4 +64,4 @@ def check_result(found: dict, want: Expected, case: Case) -> None:
     # The engine never writes memory that it imported: there an update moves the array.
     assert found["result_sees_update"] == (want.writable and not case.state.startswith("imported"))
     assert found["result_intact"]
-    assert found["leases"] == 0
+    assert found["leases"] == (1 if want.outcome == "shared" else 0)

@@ -8,6 +8,7 @@ import weakref
 
 import numpy as np
 import pytest
+from interop.memory_of import aligned_bytes
 from memory.views import SIZE, address, fresh, stir
 
 import bridge
@@ -17,7 +18,9 @@ COUNT = list(range(SIZE))
 
 
 def numpy_owner():
-    return np.arange(SIZE, dtype=np.float32)
+    x = aligned_bytes(4 * SIZE).view(np.float32)
+    x[:] = COUNT
+    return x
 
 
 def torch_owner():
@@ -204,8 +207,9 @@ def test_a_frozen_view_that_comes_back_is_frozen():
 def test_a_view_through_two_frameworks_finds_its_storage():
     """a -> torch -> numpy -> bridge is a's own memory."""
     a = fresh()
-    b = bridge.from_(bridge.to("torch", a, copy=False).numpy(), copy=False)
-    assert address(b) == address(a)
+    view = bridge.to("torch", a, copy=False).numpy()
+    b = bridge.from_(view, copy=False)
+    assert address(b) == address(a) == view.ctypes.data
     with pytest.raises(bridge.CopyRequired, match=r"(?i)writ|alive"):
         bridge.to("jax", a, copy=False)
 
@@ -236,15 +240,22 @@ def test_a_round_trip_leaves_no_lease_when_all_is_gone():
 # Owners are kept alive exactly as long as they are needed.
 
 
-class Owner(np.ndarray):
-    """An ndarray that can be referred to weakly."""
+class Owner(bytearray):
+    """Memory that can be referred to weakly."""
+
+
+def owned() -> tuple[np.ndarray, weakref.ref]:
+    """0, 1, 2, ... over memory whose end can be seen."""
+    memory = Owner(4 * SIZE)
+    x = np.frombuffer(memory, np.float32)
+    x[:] = COUNT
+    return x, weakref.ref(memory)
 
 
 @pytest.mark.parametrize("via", [None, "buffer", "dlpack"])
 def test_the_owner_lives_as_long_as_the_last_array_over_it(via):
     """Windows and results of view ops count as well."""
-    x = np.arange(SIZE, dtype=np.float32).view(Owner)
-    alive = weakref.ref(x)
+    x, alive = owned()
     a = bridge.from_(x, copy=False, via=via)
     del x
     gc.collect()
@@ -275,8 +286,7 @@ def test_importing_gives_back_every_reference(owner):
 
 def test_an_update_lets_go_of_the_owner():
     """The array moved away, so it needs the owner no more."""
-    x = np.arange(SIZE, dtype=np.float32).view(Owner)
-    alive = weakref.ref(x)
+    x, alive = owned()
     a = bridge.from_(x, copy=False)
     a += 1
     bridge.eval(a)

@@ -124,11 +124,12 @@ def test_arrays_are_evaluated_on_many_threads_at_once():
 def test_an_imported_owner_may_go_on_another_thread():
     """The last array over a NumPy array is dropped elsewhere; the owner goes with it."""
 
-    class Owner(np.ndarray):
+    class Owner(bytearray):
         pass
 
-    x = np.arange(SIZE, dtype=np.float32).view(Owner)
-    alive = weakref.ref(x)
+    memory = Owner(4 * SIZE)
+    x, alive = np.frombuffer(memory, np.float32), weakref.ref(memory)
+    del memory
     box = [bridge.from_(x, copy=False)]
     del x
     in_thread(box.clear)
