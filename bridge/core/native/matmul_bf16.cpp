@@ -12,9 +12,11 @@
 
 namespace bridge::BRIDGE_ISA_NS {
 namespace {
+// clang-format off: each builds on those before it
+#include "matmul_vector.inc"
 #include "matmul_kinds.inc"
 #include "matmul_panels.inc"
-#include "matmul_vector.inc"
+// clang-format on
 
 struct Pairs {  // a unit is two neighbours of k, the first in the low half
   using Element = uint16_t;

@@ -17,10 +17,12 @@
 
 namespace bridge::BRIDGE_ISA_NS {
 namespace {
-#include "matmul_kinds.inc"
-#include "matmul_lines.inc"
-#include "matmul_panels.inc"
+// clang-format off: each builds on those before it
 #include "matmul_vector.inc"
+#include "matmul_kinds.inc"
+#include "matmul_panels.inc"
+#include "matmul_lines.inc"
+// clang-format on
 
 template <class K>
 constexpr Kernels kernels_of() {
