@@ -56,6 +56,7 @@ STRANGERS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental:UserWarning")  # torch, when it makes one
 @pytest.mark.parametrize("copy", COPY)
 @pytest.mark.parametrize("name", STRANGERS)
 def test_D21_a_dtype_without_a_counterpart_is_refused(name, copy):
