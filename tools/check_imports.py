@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bridge.metal",),
     ("bridge.core.dtypes",),
     ("bridge.core._native",),
-    ("bridge.core.errors", "bridge.core.promotion"),
+    ("bridge.core.errors", "bridge.core.memory", "bridge.core.promotion"),
 )
 RUNTIME = {"numpy", "ml_dtypes", "pluggy"}
 

@@ -15,7 +15,9 @@ from typing import Any, Literal
 
 import numpy
 
+from bridge.core.dtypes import TABLE
 from bridge.core.errors import BridgeError, DTypeError, message
+from bridge.core.memory import over
 
 __all__ = [
     "DTYPES",
@@ -34,26 +36,8 @@ Access = Literal["write", "read"]
 StridesRule = Literal["any", "non-negative", "permutation", "row-major"]
 Shortcut = Callable[[Any], Any]
 
-#: Bytes of one element, for every dtype that some framework of this exchange knows.
-ITEMSIZE: Mapping[str, int] = MappingProxyType(
-    {
-        "bool": 1,
-        "uint8": 1,
-        "uint16": 2,
-        "uint32": 4,
-        "uint64": 8,
-        "int8": 1,
-        "int16": 2,
-        "int32": 4,
-        "int64": 8,
-        "float16": 2,
-        "bfloat16": 2,
-        "float32": 4,
-        "float64": 8,
-        "complex64": 8,
-        "complex128": 16,
-    }
-)
+#: Bytes of one element, by name of the dtype. A dtype that is not here has no counterpart in any exchange.
+ITEMSIZE: Mapping[str, int] = MappingProxyType({row.name: row.size for row in TABLE})
 #: The dtypes of the engine.
 DTYPES = frozenset(ITEMSIZE)
 
@@ -69,7 +53,10 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """One way for a framework to take memory from a source. `name` is what a user writes as `via=`."""
+    """One way for a framework to take memory from a source. `name` is what a user writes as `via=`.
+
+    Every built-in framework offers the protocols "dlpack" and "address"; "buffer" (PEP 3118) all but torch.
+    """
 
     name: str
     protocol: str  # the source has to offer this
@@ -162,9 +149,12 @@ class Facts:
 class Source:
     """One array, described: its facts, and the ways to its bytes. A plugin subclasses this for its framework.
 
-    `capsule` and `buffer` copy nothing, and what they return keeps the memory alive. Their `access` is "read" where the
-    consumer, or the user for it, promises not to write: read-only memory is handed out even where the protocol has no
-    way to say that it is read-only.
+    `capsule`, `buffer` and `owner` copy nothing, and what they return keeps the memory alive. Their `access` is "read"
+    where the consumer, or the user for it, promises not to write: read-only memory is then handed out even where the
+    protocol has no way to say that it is read-only.
+
+    As they stand here, all ways follow from `facts.address` and from `owner`: enough for a framework whose arrays are
+    dense or strided memory of the host and live as long as the Python object.
     """
 
     __slots__ = ("facts", "holder", "value")
@@ -174,21 +164,31 @@ class Source:
         self.facts = facts
         self.holder = ""  # the target, once it is known: the name that a lease goes by
 
+    def owner(self, *, access: Access) -> Any:
+        """An object that keeps the memory at `facts.address` alive."""
+        return self.value
+
     def capsule(self, *, access: Access, versioned: bool = False) -> Any:
         """A DLPack capsule over the memory: "dltensor", or "dltensor_versioned" if the consumer reads that."""
-        raise NotImplementedError
+        from bridge.core import _native
+
+        facts, owner = self.facts, self.owner(access=access)
+        assert facts.strides is not None
+        return _native.foreign_capsule(
+            owner, facts.address, facts.dtype, facts.shape, facts.strides,
+            versioned=versioned, readonly=facts.access == "read",
+        )  # fmt: skip
 
     def buffer(self, *, access: Access) -> Any:
         """An object that exports the memory by the buffer protocol (PEP 3118)."""
         return self.value
 
-    def owner(self, *, access: Access) -> Any:
-        """An object that keeps the memory at `facts.address` alive, for doors that want a pointer."""
-        return self.value
-
     def ndarray(self) -> numpy.ndarray[Any, Any]:
         """The values as a NumPy array, to read at once. Copied only if they cannot be viewed (see `Facts.unlike`)."""
-        raise NotImplementedError
+        facts = self.facts
+        assert facts.strides is not None
+        owner = self.owner(access="read")
+        return over(owner, facts.address, facts.dtype, facts.shape, facts.strides, writable=False)
 
     def fresh(self) -> Source | None:
         """A source over a dense copy that nobody else has; None: NumPy may make it from `ndarray()`."""

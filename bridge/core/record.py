@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from html import escape
 from typing import Literal
 
 from bridge.core.errors import human_bytes
@@ -118,12 +117,16 @@ class Log:
 
     def html(self) -> str:
         """The table as a page that stands alone: no script, nothing loaded."""
+        from html import escape
+
         head = "".join(f"<th>{escape(name)}</th>" for name in COLUMNS)
         body = "\n".join(_html_row(receipt) for receipt in self.receipts)
         return _PAGE.format(sums=escape(self._sums()), head=head, body=body)
 
 
 def _html_row(receipt: Plan) -> str:
+    from html import escape
+
     cells = "".join(f"<td>{escape(cell)}</td>" for cell in receipt.cells())
     return f'<tr class="{receipt.outcome}">{cells}</tr>'
 

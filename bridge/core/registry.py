@@ -6,16 +6,13 @@ never by `import bridge`. A third-party plugin that cannot be used becomes one `
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
-import inspect
 import pkgutil
 import threading
 import warnings
 from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -25,6 +22,9 @@ from bridge.core.errors import PluginError, PluginWarning, UnknownTarget, messag
 from bridge.core.framework import Framework, Shortcut, Source
 from bridge.core.record import Receipt
 from bridge.core.route import Route
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["GROUP", "Registry", "registry"]
 
@@ -69,6 +69,8 @@ class Registry:
             for module in pkgutil.iter_modules(bridge.plugins.__path__):
                 if not module.name.startswith("_"):
                     self._adopt(importlib.import_module(f"bridge.plugins.{module.name}"), module.name)
+            from importlib.metadata import entry_points  # slow to import, and needed only now
+
             for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
                 self._try(entry)
             self._settle()
@@ -221,6 +223,8 @@ class Registry:
         return "one of " + ", ".join(sorted(self.frameworks))
 
     def _unknown(self, name: object, tag: str) -> str:
+        import difflib
+
         close = difflib.get_close_matches(str(name), self.frameworks, n=1, cutoff=0.5)
         fix = (
             f"did you mean {close[0]!r}?" if close else f"install a plugin that brings it (entry point group {GROUP!r})"
@@ -286,7 +290,7 @@ class Registry:
 
 def _with_arguments(function: Hook, names: tuple[str, ...], hook: str) -> Hook:
     """`function`, called with the arguments it asks for: an implementation may take fewer than its specification."""
-    if set(names) == set(inspect.signature(getattr(hookspecs, hook)).parameters):
+    if set(names) == set(getattr(hookspecs, hook).__annotations__) - {"return"}:
         return function
     return lambda **arguments: function(**{name: arguments[name] for name in names})
 

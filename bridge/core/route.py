@@ -206,8 +206,6 @@ def _obstacle(
         )
     if not door.shares:
         return Obstacle("door", f"{target.name} always copies on {door.name!r}", fix="another door, or none: via=None")
-    if access == "read" and facts.frozen is not None:
-        return Obstacle("frozen", facts.frozen, fix="drop the live view first; bridge.leases(x) names it")
     if access == "read" and target.mutable and not target.readonly and not request.readonly:
         why = facts.why_read if facts.access == "read" else "its elements overlap"
         return Obstacle(
@@ -215,6 +213,8 @@ def _obstacle(
             f"the source is read-only ({why}) and {target.name} has no read-only arrays",
             fix="readonly=True to share, as a promise not to write",
         )
+    if access == "read" and facts.frozen is not None:
+        return Obstacle("frozen", facts.frozen, fix="drop the live view first; bridge.leases(x) names it")
     return None
 
 

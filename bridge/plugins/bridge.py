@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy
-from numpy.typing import NDArray
 
 from bridge.core import _native
 from bridge.core.errors import BridgeError
 from bridge.core.framework import ITEMSIZE, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
+from bridge.core.memory import NATIVE, aligned_copy, over
 from bridge.core.route import Route, fits
 from bridge.hookspecs import hookimpl
-from bridge.plugins._memory import NATIVE, aligned_copy, over
 from bridge.plugins.jax import capsule_maker
 from bridge.plugins.torch import exchange_api
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["FRAMEWORK", "EngineSource", "ExporterSource", "describe", "describe_exporter", "exporter"]
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
-from numpy.typing import NDArray
 
 from bridge.core.errors import DTypeError
 from bridge.core.framework import DTYPES, ITEMSIZE, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
+from bridge.core.memory import ALIGNMENT, NATIVE, aligned_copy
 from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
-from bridge.plugins._memory import ALIGNMENT, NATIVE, aligned_copy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["FRAMEWORK", "JaxSource"]
 

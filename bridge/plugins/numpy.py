@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
-from numpy.typing import NDArray
 
 from bridge.core.errors import BridgeError, DTypeError
 from bridge.core.framework import ITEMSIZE, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
+from bridge.core.memory import NATIVE, aligned_copy, numpy_dtype, over
 from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
-from bridge.plugins._memory import NATIVE, aligned_copy, numpy_dtype, over
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["FRAMEWORK", "NUMBERS", "NumpySource", "fresh", "scalar"]
 
@@ -28,18 +30,10 @@ class NumpySource(Source):
     value: NDArray[Any]
 
     def capsule(self, *, access: Access, versioned: bool = False) -> Any:
-        facts = self.facts
-        if facts.dtype not in NATIVE:
-            from bridge.core import _native
-
-            assert facts.strides is not None
-            return _native.foreign_capsule(
-                self.value, facts.address, facts.dtype, facts.shape, facts.strides,
-                versioned=versioned, readonly=facts.access == "read",
-            )  # fmt: skip
-        if versioned:
-            return self.value.__dlpack__(max_version=(1, 0))
-        return _writable(self.value, facts).__dlpack__()
+        # NumPy has no code for what ml_dtypes brings, and refuses a legacy capsule of what it must not write.
+        if self.facts.dtype not in NATIVE or not (versioned or self.value.flags.writeable):
+            return super().capsule(access=access, versioned=versioned)
+        return self.value.__dlpack__(max_version=(1, 0)) if versioned else self.value.__dlpack__()
 
     def buffer(self, *, access: Access) -> Any:
         return self.value if access == "write" else _writable(self.value, self.facts)

@@ -10,16 +10,18 @@ import platform
 from collections.abc import Callable
 from functools import cache, partial
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
-from numpy.typing import NDArray
 
 from bridge.core.errors import DTypeError
 from bridge.core.framework import DTYPES, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
+from bridge.core.memory import NATIVE, numpy_dtype, over
 from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
-from bridge.plugins._memory import NATIVE, numpy_dtype, over
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["FRAMEWORK", "TorchSource"]
 

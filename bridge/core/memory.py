@@ -1,13 +1,14 @@
-"""NumPy arrays over raw memory, and fresh memory that every framework accepts. Shared by the plugins."""
+"""NumPy arrays over raw memory, and fresh memory that every framework accepts."""
 
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["ALIGNMENT", "NATIVE", "aligned_copy", "numpy_dtype", "over"]
 
@@ -23,12 +24,15 @@ _DTYPES: dict[str, numpy.dtype[Any]] = {
 }
 #: The dtypes that NumPy has by itself: those that its buffers and capsules can carry.
 NATIVE = frozenset(_DTYPES)
-# By object, never by name: `numpy.dtype("bfloat16")` works only if somebody imported ml_dtypes before.
-_DTYPES["bfloat16"] = numpy.dtype(ml_dtypes.bfloat16)
 
 
 def numpy_dtype(name: str) -> numpy.dtype[Any]:
     """NumPy's dtype of that name, ml_dtypes' where NumPy has none."""
+    if name not in _DTYPES:
+        import ml_dtypes
+
+        # By object: NumPy knows the name "bfloat16" only once somebody has imported ml_dtypes.
+        _DTYPES[name] = numpy.dtype(getattr(ml_dtypes, name))
     return _DTYPES[name]
 
 
