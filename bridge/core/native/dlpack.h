@@ -63,9 +63,12 @@ PyObject* capsule(Managed*);
 PyObject* foreign_capsule(const ForeignMemory&, bool versioned, bool readonly);
 
 // Imports; the managed tensor is taken over, also when this throws.
-NodeRef import_managed(ManagedVersioned*, bool readonly);
-NodeRef import_managed(Managed*, bool readonly);
-NodeRef import_capsule(PyObject* capsule, bool readonly);
+// Elements off their natural alignment raise CopyRequired unless misaligned_too.
+NodeRef import_managed(ManagedVersioned*, bool readonly, bool misaligned_too = false);
+NodeRef import_managed(Managed*, bool readonly, bool misaligned_too = false);
+NodeRef import_capsule(PyObject* capsule, bool readonly, bool misaligned_too = false);
+
+bool is_aligned(const Tensor&);  // element 0, naturally; false for an element type that the engine lacks
 
 PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* names);
 PyObject* array_dlpack_device(PyObject* self, PyObject*);

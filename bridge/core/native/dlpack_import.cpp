@@ -15,6 +15,8 @@ namespace {
   throw Error("ExchangeError", message(tag, problem, got, want, fix));
 }
 
+void check_alignment(const ForeignMemory&, const char* tag);
+
 void drop_object(void* owner) { Py_DECREF(static_cast<PyObject*>(owner)); }
 
 void drop_buffer(void* owner) {
@@ -70,7 +72,7 @@ struct ManagedGuard {  // calls the deleter once unless dismissed
 };
 
 template <class M>
-NodeRef adopt_managed(M* managed, bool owner_writes) {
+NodeRef adopt_managed(M* managed, bool owner_writes, bool misaligned_too) {
   constexpr const char* tag = "bridge.from_dlpack";
   ManagedGuard<M> guard{managed};
   const dlpack::Tensor& t = managed->tensor;
@@ -84,9 +86,23 @@ NodeRef adopt_managed(M* managed, bool owner_writes) {
   if (t.byte_offset > (uint64_t{1} << 62)) refuse(tag, "the byte offset is out of range.", std::to_string(t.byte_offset));
   ForeignMemory m{dlpack_dtype(t.dtype, tag), t.ndim, t.shape, t.strides, t.data ? static_cast<char*>(t.data) + t.byte_offset : nullptr,
                   owner_writes, managed, drop_managed<M>};
+  if (!misaligned_too) check_alignment(m, tag);
   NodeRef n = adopt(m, tag);
   guard.managed = nullptr;
   return n;
+}
+
+bool aligned(DType t, const void* data) {
+  int64_t unit = kind(t) == Kind::complex ? itemsize(t) / 2 : itemsize(t);
+  return reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(unit) == 0;
+}
+
+// Elements off their natural alignment would have to be read bytewise for ever: such memory is copied once, by a caller
+// that may copy.
+void check_alignment(const ForeignMemory& m, const char* tag) {
+  if (aligned(m.dtype, m.data)) return;
+  raise_copy_required(message(tag, "the bytes cannot be shared: the elements are not aligned.",
+                              std::string(info(m.dtype).name) + " at an address that is no multiple of its size", "", "copy=None"));
 }
 
 }  // namespace
@@ -172,6 +188,7 @@ NodeRef import_buffer(PyObject* object, bool readonly) {
     strides[i] = view->strides[i] / view->itemsize;
   }
   ForeignMemory m{t, view->ndim, shape, view->strides ? strides : nullptr, view->buf, !view->readonly && !readonly, view.get(), drop_buffer};
+  check_alignment(m, tag);
   NodeRef n = adopt(m, tag);
   held.view = nullptr;
   view.release();
@@ -188,7 +205,12 @@ NodeRef import_address(PyObject* owner, uintptr_t address, DType t, int ndim, co
 
 namespace dlpack {
 
-NodeRef import_managed(ManagedVersioned* m, bool readonly) {
+bool is_aligned(const Tensor& t) {
+  uint64_t unit = t.dtype.code == info(DType::complex64).dlpack_code ? t.dtype.bits / 16 : t.dtype.bits / 8;
+  return unit > 0 && (reinterpret_cast<uintptr_t>(t.data) + t.byte_offset) % unit == 0;
+}
+
+NodeRef import_managed(ManagedVersioned* m, bool readonly, bool misaligned_too) {
   if (m->version.major != kVersion.major) {
     std::string got = std::to_string(m->version.major) + "." + std::to_string(m->version.minor);
     if (m->deleter) m->deleter(m);  // the only field that an unknown major version promises
@@ -199,12 +221,12 @@ NodeRef import_managed(ManagedVersioned* m, bool readonly) {
     raise_dtype(message("bridge.from_dlpack", "element types below one byte have no counterpart in the engine."));
   }
   // A copy that the producer made for this consumer has no other writer.
-  return adopt_managed(m, !readonly && !(m->flags & (kReadOnly | kIsCopied)));
+  return adopt_managed(m, !readonly && !(m->flags & (kReadOnly | kIsCopied)), misaligned_too);
 }
 
-NodeRef import_managed(Managed* m, bool readonly) { return adopt_managed(m, !readonly); }
+NodeRef import_managed(Managed* m, bool readonly, bool misaligned_too) { return adopt_managed(m, !readonly, misaligned_too); }
 
-NodeRef import_capsule(PyObject* capsule, bool readonly) {
+NodeRef import_capsule(PyObject* capsule, bool readonly, bool misaligned_too) {
   if (!PyCapsule_CheckExact(capsule))
     raise_type(message("bridge.from_dlpack", "the object is not a DLPack capsule.", Py_TYPE(capsule)->tp_name));
   auto take = [&](const char* name, const char* used) -> void* {
@@ -213,8 +235,8 @@ NodeRef import_capsule(PyObject* capsule, bool readonly) {
     if (!pointer || PyCapsule_SetName(capsule, used) < 0) throw PythonError{};
     return pointer;
   };
-  if (void* p = take("dltensor_versioned", "used_dltensor_versioned")) return import_managed(static_cast<ManagedVersioned*>(p), readonly);
-  if (void* p = take("dltensor", "used_dltensor")) return import_managed(static_cast<Managed*>(p), readonly);
+  if (void* p = take("dltensor_versioned", "used_dltensor_versioned")) return import_managed(static_cast<ManagedVersioned*>(p), readonly, misaligned_too);
+  if (void* p = take("dltensor", "used_dltensor")) return import_managed(static_cast<Managed*>(p), readonly, misaligned_too);
   const char* name = PyCapsule_GetName(capsule);
   PyErr_Clear();
   if (name && !strncmp(name, "used_dltensor", 13))
@@ -237,7 +259,7 @@ NodeRef from_dlpack(PyObject* x, PyObject* device, PyObject* copy) {
   bool must_copy = copy && copy != Py_None && truth(copy), never_copy = copy && copy != Py_None && !must_copy;
   NodeRef n;
   if (PyCapsule_CheckExact(x)) {
-    n = dlpack::import_capsule(x, false);
+    n = dlpack::import_capsule(x, false, true);
   } else {
     Ref where(PyObject_CallMethod(x, "__dlpack_device__", nullptr));
     if (!where) {
@@ -268,15 +290,12 @@ NodeRef from_dlpack(PyObject* x, PyObject* device, PyObject* copy) {
       capsule = Ref(PyObject_CallNoArgs(method.get()));
     }
     if (!capsule) throw PythonError{};
-    n = dlpack::import_capsule(capsule.get(), false);
+    n = dlpack::import_capsule(capsule.get(), false, true);
   }
-  // Elements that straddle their natural alignment would be read bytewise for ever: such memory is copied once.
-  int64_t unit = kind(n->dtype) == Kind::complex ? itemsize(n->dtype) / 2 : itemsize(n->dtype);
-  bool aligned = reinterpret_cast<uintptr_t>(n->data) % static_cast<uintptr_t>(unit) == 0;
-  if (!aligned && never_copy)
-    raise_copy_required(message("bridge.from_dlpack", "the bytes cannot be shared: the elements are not aligned.",
-                                describe(n.get()), "an address that is a multiple of " + std::to_string(unit) + " bytes", "copy=None"));
-  return must_copy || !aligned ? fresh_copy(n.get()) : n;
+  bool straight = aligned(n->dtype, n->data);
+  if (!straight && never_copy)
+    raise_copy_required(message("bridge.from_dlpack", "the bytes cannot be shared: the elements are not aligned.", describe(n.get()), "", "copy=None"));
+  return must_copy || !straight ? fresh_copy(n.get()) : n;
 }
 
 }  // namespace bridge

@@ -165,7 +165,7 @@ PyObject* torch_import(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) 
       PyErr_Clear();
       Py_RETURN_NONE;
     }
-    if (managed->tensor.device.type != dlpack::kCpu) {
+    if (managed->tensor.device.type != dlpack::kCpu || !dlpack::is_aligned(managed->tensor)) {
       if (managed->deleter) managed->deleter(managed);
       Py_RETURN_NONE;
     }
