@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from bridge.core.errors import BridgeError, CopyRequired, DTypeError, UnknownTarget, message
+from bridge.core.errors import BridgeError, CopyRequired, DTypeError, PluginError, UnknownTarget, message
 from bridge.core.framework import ITEMSIZE, Facts, Framework, Source, dtype_name
 from bridge.core.record import Log, Plan, Receipt
 from bridge.core.registry import registry
@@ -263,7 +263,9 @@ class _Call:
                 self.tag,
                 f"a {kind.__module__}.{kind.__qualname__} is no array",
                 want="an array of a known framework, an exporter of DLPack or of the buffer protocol, or a number",
-                fix="bridge.array(x), if it is a sequence of numbers",
+                fix="numpy.asarray(x)"
+                if hasattr(kind, "__array__")
+                else "bridge.array(x), if it is a sequence of numbers",
             )
         )
 
@@ -322,13 +324,18 @@ class _Call:
     def _settled(self, fresh: Source, route: Route) -> tuple[Framework, Source, Route]:
         """The way from fresh memory into the target: shared, by the same door if it is open from there."""
         framework = registry.frameworks[fresh.facts.framework]
-        request = Request(readonly=self.request.readonly)
-        via = request._replace(via=self.request.via)
-        for asked in (via, request):
-            again = choose(self.target, framework, fresh.facts, asked)
+        plain = Request(readonly=self.request.readonly)
+        for request in (plain._replace(via=self.request.via), plain):
+            again = choose(self.target, framework, fresh.facts, request)
             if again.outcome == "share":
-                return framework, fresh, dataclasses.replace(again, outcome="share")
-        return framework, fresh, again
+                return framework, fresh, dataclasses.replace(again, device=route.device)
+        raise PluginError(
+            message(
+                self.tag,
+                f"{self.target.name} refuses fresh memory from {framework.name}: {again.reason}",
+                fix="report it to the authors of the plugin",
+            )
+        )
 
     # -------------------------------------------------------------------------------------------------------- telling
 

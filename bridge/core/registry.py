@@ -53,7 +53,7 @@ class Registry:
         self._installed: set[str] = set()
         self.watched = False  # somebody wants to see every conversion, so that no shortcut may be taken
         self._watchers = 0
-        self._loaded = False
+        self._loading = self._loaded = False
         self._lock = threading.RLock()
 
     # ------------------------------------------------------------------------------------------------------- loading
@@ -62,18 +62,25 @@ class Registry:
         """Load the built-in plugins and the installed ones, once."""
         if self._loaded:
             return
-        with self._lock:
-            if self._loaded:
+        with self._lock:  # other threads wait here; a plugin that converts while it is imported passes
+            if self._loaded or self._loading:
                 return
-            self._loaded = True  # first, so that a plugin that converts while it is imported does not come back here
-            for module in pkgutil.iter_modules(bridge.plugins.__path__):
-                if not module.name.startswith("_"):
-                    self._adopt(importlib.import_module(f"bridge.plugins.{module.name}"), module.name)
-            from importlib.metadata import entry_points  # slow to import, and needed only now
+            self._loading = True
+            try:
+                self._load()
+                self._loaded = True
+            finally:
+                self._loading = False
 
-            for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-                self._try(entry)
-            self._settle()
+    def _load(self) -> None:
+        from importlib.metadata import entry_points  # slow to import, and needed only now
+
+        for module in pkgutil.iter_modules(bridge.plugins.__path__):
+            if not module.name.startswith("_"):
+                self._adopt(importlib.import_module(f"bridge.plugins.{module.name}"), module.name)
+        for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+            self._try(entry)
+        self._settle()
 
     def register(self, plugin: object, name: str | None = None) -> None:
         """Add a plugin that has no entry point.
@@ -268,7 +275,7 @@ class Registry:
         if key not in self._made:
             maker = target.shortcuts.get(source.name)
             self._made[key] = maker() if maker is not None else None  # outside the lock: it imports frameworks
-        shortcut = self._made[key]
+        shortcut = _itself if target is source else self._made[key]
         if shortcut is None:
             return
         with self._lock:
@@ -281,11 +288,15 @@ class Registry:
             or bool(self.manager.hook.bridge_converted.get_hookimpls())
             or any(hook is None for hook in self._hooks.values())
         )
-        for row in self.rows.values():
+        for row in list(self.rows.values()):
             row.clear()
         if not self.watched:
             for target, shortcuts in self._learned.items():
                 self.row(target).update(shortcuts)
+
+
+def _itself(array: Any) -> Any:
+    return array
 
 
 def _with_arguments(function: Hook, names: tuple[str, ...], hook: str) -> Hook:

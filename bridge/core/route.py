@@ -97,8 +97,10 @@ def choose(
     if misplaced is not None:
         return misplaced
     doors = _doors(target, source, request.via)
-    if not doors:
+    if not doors and (request.via is not None or not target.takes):
         return _refuse_via(target, source, request.via)
+    if not doors:
+        return _detour(target, source, facts, request, wanted)
     carriers = [pair for pair in doors if _carries(*pair, facts, wanted)]
     if not carriers:
         return _refuse(
@@ -130,11 +132,15 @@ def choose(
         assert obstacle is not None
     if request.copy is False:
         return _refuse_copy(facts, obstacle)
+    return _copy(target, carriers[0][0], facts, request, wanted, obstacle)
+
+
+def _copy(target: Framework, door: Door, facts: Facts, request: Request, wanted: str, obstacle: Obstacle) -> Route:
     return Route(
         outcome="copy",
         rule=obstacle.rule,
         reason=obstacle.reason,
-        door=carriers[0][0].name,
+        door=door.name,
         access="read" if request.readonly or not target.mutable else "write",
         dtype=wanted,
         device=request.device or ("cpu" if not target.devices else facts.device),
@@ -238,6 +244,16 @@ def _shared(
     if request.readonly and target.mutable and not target.readonly:
         return "promised", f"readonly=True promises not to write ({why})"
     return "shared-read", f"read-only on this side ({why})" if target.mutable else why
+
+
+def _detour(target: Framework, source: Framework, facts: Facts, request: Request, wanted: str) -> Route:
+    """No protocol is spoken on both sides: a copy that NumPy makes finds a door of its own."""
+    obstacle = Obstacle("no-door", f"{source.name} and {target.name} share no protocol")
+    return (
+        _refuse_copy(facts, obstacle)
+        if request.copy is False
+        else _copy(target, target.takes[0], facts, request, wanted, obstacle)
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- refusals

@@ -64,13 +64,20 @@ def bridge_import(framework: Framework, value: Any) -> Source | None:
             framework="jax",
             dtype=dtype,
             shape=shape,
-            strides=_strides(shape, value.format.layout.major_to_minor),
+            strides=_strides(shape, _major_to_minor(value)),
             address=value.unsafe_buffer_pointer(),
             device="cpu" if device.platform == "cpu" else f"{device.platform}:{device.id}",
             access="read",
             why_read="jax arrays are immutable",
         ),
     )
+
+
+def _major_to_minor(array: Any) -> tuple[int, ...]:
+    """The order of the axes in memory, the outermost first."""
+    if hasattr(array, "format"):
+        return array.format.layout.major_to_minor  # type: ignore[no-any-return]
+    return array.layout.device_local_layout.major_to_minor  # type: ignore[no-any-return]  # its name until jax 0.7
 
 
 def _strides(shape: tuple[int, ...], major_to_minor: tuple[int, ...]) -> tuple[int, ...]:
@@ -164,7 +171,7 @@ def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
     if framework.name != "jax":
         return None
     array = _DOORS[route.door or ""](source, route)
-    if route.outcome == "share" or route.device == "cpu":
+    if route.device == source.facts.device:
         return array
     return _place(array, route.device)
 

@@ -89,7 +89,8 @@ def _refusal(value: Any, dtype: str) -> Refusal | None:
         return Refusal(problem="a SparseTensor is not dense memory", fix="tf.sparse.to_dense(x)")
     if isinstance(value, tf.IndexedSlices):
         return Refusal(problem="IndexedSlices are not dense memory", fix="tf.convert_to_tensor(x)")
-    if not tf.executing_eagerly() or not (isinstance(value, tf.Variable) or hasattr(value, "numpy")):
+    traced = not tf.executing_eagerly() if isinstance(value, tf.Variable) else not hasattr(value, "numpy")
+    if traced:
         problem = "the tensor is traced by tf.function, it has no values yet"
         return Refusal(problem=problem, fix="convert outside the function, or inside tf.py_function")
     if dtype not in DTYPES:
@@ -106,7 +107,7 @@ def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
     if framework.name != "tensorflow":
         return None
     tensor = _DOORS[route.door or ""](source, route)
-    if route.outcome == "share" or route.device == "cpu":
+    if route.device == source.facts.device:
         return tensor
     import tensorflow as tf
 

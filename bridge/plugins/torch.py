@@ -130,7 +130,7 @@ def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
     if framework.name != "torch":
         return None
     tensor = _DOORS[route.door or ""](source, route)
-    return tensor if route.outcome == "share" else tensor.to(route.device)
+    return tensor if route.device == source.facts.device else tensor.to(route.device)
 
 
 def _same(source: Source, route: Route) -> Any:

@@ -351,6 +351,8 @@ def test_devices():
         assert address(bridge.to("torch", x, device=device, copy=False)) == address(x)
     with pytest.raises(BridgeError, match="numpy only knows host memory"):
         bridge.to("numpy", x, device="cuda:0")
+    placed = bridge.to("torch", x, device="meta")  # the only other place that torch has everywhere
+    assert placed.device.type == "meta"
 
 
 # ------------------------------------------------------------------------------------------- protocols without a plugin

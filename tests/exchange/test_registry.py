@@ -139,6 +139,57 @@ def test_a_plugin_reaches_every_framework_and_back(register):
         assert back.array.ctypes.data == crate.array.ctypes.data
 
 
+def test_a_target_without_a_common_protocol_gets_a_copy(register):
+    """torch speaks no buffer protocol: NumPy makes the copy, and its buffer opens the door. copy=False refuses."""
+    import torch
+
+    plugin = crates(takes=(Door(name="buffer", protocol="buffer"),))
+
+    @bridge.hookimpl
+    def bridge_export(framework: Framework, source: Source, route: Any) -> Any:
+        return Crate(np.asarray(source.buffer(access=route.access))) if framework.name == "crate" else None
+
+    plugin.bridge_export = bridge_export
+    register(plugin)
+    tensor = torch.arange(3.0)
+    with bridge.record() as log:
+        crate = bridge.to("crate", tensor)
+    assert crate.array.tolist() == [0, 1, 2]
+    assert (log[0].rule, log[0].why) == ("no-door", "torch and crate share no protocol")
+    with pytest.raises(bridge.CopyRequired, match="share no protocol"):
+        bridge.to("crate", tensor, copy=False)
+
+
+def test_a_target_that_refuses_fresh_memory_is_named(register):
+    """Its record asks for what no copy can have: that is the plugin's mistake, not the user's."""
+    register(crates(alignment=2**40))
+    with pytest.raises(PluginError, match="crate refuses fresh memory from numpy"):
+        bridge.to("crate", np.zeros(3))
+
+
+def test_threads_that_come_first_wait_for_the_plugins(tmp_path: Path):
+    """No thread sees half of the frameworks."""
+    entry_point(tmp_path, "good", GOOD)
+    found = run(
+        tmp_path,
+        """
+        import json, threading
+        import bridge, numpy
+        failed = []
+        def convert():
+            try:
+                bridge.from_(numpy.zeros(3))
+            except Exception as error:
+                failed.append(str(error))
+        threads = [threading.Thread(target=convert) for _ in range(16)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        print(json.dumps(failed))
+        """,
+    )
+    assert found == []
+
+
 def test_hooks_may_take_fewer_arguments(register):
     plugin = crates()
     original = plugin.bridge_import

@@ -34,6 +34,7 @@ RECORDS = {
         record("copying", takes=(Door(name="buffer", protocol="buffer", shares=False), DLPACK)),
         record("buffers", takes=(Door(name="buffer", protocol="buffer", dtypes=DTYPES - {"bfloat16"}),)),
         record("closed", takes=()),
+        record("foreign", takes=(Door(name="whisper", protocol="whisper"),)),
         record("private", takes=(Door(name="fast", protocol="dlpack", sources=frozenset({"elsewhere"})), DLPACK)),
         record("leasing", leases=True),
     )
@@ -131,6 +132,8 @@ ROWS = [
     ("buffers", {"dtype": "bfloat16"}, {"dtype": "float32"}, "copy", "convert", "float32"),
     ("buffers", {}, {"dtype": "bfloat16"}, "refuse", "dtype-door", "bfloat16"),
     ("closed", {}, {}, "refuse", "no-door", "no protocol leads"),
+    ("foreign", {}, {}, "copy", "no-door", "share no protocol"),
+    ("foreign", {}, {"via": "whisper"}, "refuse", "via", "no door 'whisper' from source"),
     ("private", {}, {"via": "fast"}, "refuse", "via", "no door 'fast' from source"),
     ("private", {}, {}, "share", "shared", "both"),
 ]
@@ -195,6 +198,7 @@ def check_consistency(route: Route, target: Framework, facts: Facts, request: Re
     assert route.door == request.via or request.via is None
     assert route.dtype in target.known_dtypes()
     if route.outcome == "share":
+        assert target.name != "foreign"
         assert route.dtype == facts.dtype
         assert facts.unlike is None
         assert facts.address % (target.alignment or 4) == 0
