@@ -326,7 +326,8 @@ void run_concatenate(Node* n) {
 // The bytes of a dying operand can be updated in place: nobody else can see them.
 bool donatable(const Steps& steps, const Node* a) {
   const Storage* s = a->storage;
-  if (s->imported || s->refs.load(std::memory_order_acquire) != 1 || s->leased() || !a->is(kDense)) return false;
+  bool whole = a->is(kDense) && a->data == s->data && s->nbytes == static_cast<size_t>(a->nbytes());
+  if (s->imported || s->refs.load(std::memory_order_acquire) != 1 || s->leased() || !whole) return false;
   if (a->mark <= 0) return a->refs == 1;
   const Step& step = steps[static_cast<size_t>(a->mark - 1)];
   return !step.keep && step.remaining == 1;

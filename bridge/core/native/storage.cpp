@@ -222,9 +222,11 @@ void drain_dropped_owners() noexcept {
 }
 
 void wait_for_pins(Storage* s) {
-  if (s->pins.load(std::memory_order_acquire) == 0) return;
-  ReleaseGil released;
-  while (s->pins.load(std::memory_order_acquire) != 0) std::this_thread::yield();
+  // With the GIL back, another reader may have come in between: only what is seen under the GIL counts.
+  while (s->pins.load(std::memory_order_acquire) != 0) {
+    ReleaseGil released;
+    while (s->pins.load(std::memory_order_acquire) != 0) std::this_thread::yield();
+  }
 }
 
 }  // namespace bridge
