@@ -55,11 +55,19 @@ class EngineSource(Source):
 class ExporterSource(Source):
     """An object that speaks a protocol and belongs to no framework that is known."""
 
-    def capsule(self, *, access: Access, versioned: bool = False) -> Any:
-        return _capsule_of(self.value) if versioned else self.value.__dlpack__()
+    __slots__ = ("array",)
 
-    def ndarray(self) -> NDArray[Any]:
-        return numpy.asarray(_native.copy(_look(self.value)))
+    def __init__(self, value: Any, facts: Facts, array: Any = None) -> None:
+        super().__init__(value, facts)
+        self.array = array  # over the exporter's memory, which it keeps alive
+
+    def owner(self, *, access: Access) -> Any:
+        return self.array
+
+    def capsule(self, *, access: Access, versioned: bool = False) -> Any:
+        if not hasattr(self.value, "__dlpack__"):
+            return super().capsule(access=access, versioned=versioned)
+        return _capsule_of(self.value) if versioned else self.value.__dlpack__()
 
 
 def describe(array: Any) -> EngineSource:
@@ -104,6 +112,7 @@ def describe_exporter(value: Any) -> ExporterSource:
             access=facts.access,
             why_read=why,
         ),
+        array,
     )
 
 
@@ -116,14 +125,14 @@ _EXPORTERS: dict[type, Framework] = {}
 def exporter(kind: type) -> Framework:
     """The record of a framework that nobody declared, named after the type `kind`: always the same one."""
     if kind not in _EXPORTERS:
-        dlpack = hasattr(kind, "__dlpack__")
+        buffer = () if hasattr(kind, "__dlpack__") else (Offer(protocol="buffer"),)
         _EXPORTERS[kind] = Framework(
             name=kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
             module="",
             install="",
             types=(),
             takes=(),
-            gives=(Offer(protocol="dlpack"),) if dlpack else (Offer(protocol="buffer"), Offer(protocol="address")),
+            gives=(*buffer, Offer(protocol="dlpack"), Offer(protocol="address")),
         )
     return _EXPORTERS[kind]
 
@@ -265,8 +274,8 @@ FRAMEWORK = Framework(
         Door(name="direct", protocol="dlpack", sources=frozenset({"jax"})),
         Door(name="capsule", protocol="dlpack", sources=frozenset({"tensorflow"})),
         Door(name="buffer", protocol="buffer"),
-        Door(name="address", protocol="address"),
         Door(name="dlpack", protocol="dlpack"),
+        Door(name="address", protocol="address"),
         Door(name="memoryview", protocol="buffer"),
     ),
     gives=(
