@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy as copying
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from bridge.core.errors import BridgeError, CopyRequired, DTypeError, PluginError, UnknownTarget, message
@@ -138,7 +138,7 @@ def explain(
     """
     call = _Call(target, copy, dtype, device, readonly, detach, via, tag=f"bridge.explain({_spelled(target)})")
     plans = Log()
-    call.visit = lambda leaf: plans.append(call.plan(leaf))
+    call.visit, call.shortcuts = lambda leaf: plans.append(call.plan(leaf)), {}
     call.map(x)
     return plans[0] if len(plans) == 1 and not _is_nest(x) else plans
 
@@ -188,40 +188,43 @@ class _Call:
             via=via,
         )
         self.plain = self.request == _PLAIN
+        self.shortcuts = registry.row(self.target.name) if self.plain else {}
         self.visit: Callable[[Any], Any] = self.leaf
 
     # --------------------------------------------------------------------------------------------------------- nests
 
     def map(self, x: Any) -> Any:
         """`visit` applied to every array of a nest; an error says where in the nest it happened."""
-        kind = type(x)
         if not _is_nest(x):
             return self.visit(x)
+        kind, item = type(x), self._item
         if isinstance(x, dict):
-            return _replaced(x, {key: self._item(value, f"[{key!r}]") for key, value in x.items()})
+            return _replaced(x, {key: item(value, "[{!r}]", key) for key, value in x.items()})
         if isinstance(x, tuple) and hasattr(kind, "_fields"):
-            return kind(*(self._item(value, f".{name}") for name, value in zip(kind._fields, x, strict=True)))
+            return kind(*[item(value, ".{}", name) for name, value in zip(kind._fields, x, strict=True)])
         if isinstance(x, list | tuple):
-            return kind(self._item(value, f"[{index}]") for index, value in enumerate(x))
+            return kind([item(value, "[{!r}]", index) for index, value in enumerate(x)])
         new = copying.copy(x)
         for field in dataclasses.fields(x):
-            object.__setattr__(new, field.name, self._item(getattr(x, field.name), f".{field.name}"))
+            object.__setattr__(new, field.name, item(getattr(x, field.name), ".{}", field.name))
         return new
 
-    def _item(self, x: Any, where: str) -> Any:
-        if self.plain and self.visit == self.leaf:
-            shortcut = registry.row(self.target.name).get(type(x))
-            if shortcut is not None:
-                with suppress(Exception):
-                    result = shortcut(x)
-                    if result is not None:
-                        return result
+    def _item(self, x: Any, form: str, key: Any) -> Any:
+        """One item of a nest. `form` and `key` say where it is, should that be needed."""
+        shortcut = self.shortcuts.get(type(x))
+        if shortcut is not None:
+            try:
+                result = shortcut(x)
+            except Exception:  # the readable path finds the words
+                result = None
+            if result is not None:
+                return result
         if x is None:
             return None
         try:
             return self.map(x)
         except BridgeError as error:
-            _say_where(error, where)
+            _say_where(error, form.format(key))
             raise
 
     # --------------------------------------------------------------------------------------------------------- leaves

@@ -11,9 +11,9 @@ from bridge.core.errors import human_bytes
 __all__ = ["Log", "Plan", "Receipt"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Plan:
-    """What a conversion would do, by `bridge.explain`."""
+    """What a conversion would do, by `bridge.explain`. Its text, in the interpreter too, is meant to be read."""
 
     source: str
     target: str
@@ -51,6 +51,8 @@ class Plan:
         if self.fix:
             lines.append(f"  fix:  {self.fix}")
         return "\n".join(lines)
+
+    __repr__ = __str__
 
     def _array(self) -> str:
         array = f"{self.dtype}[{', '.join(map(str, self.shape))}]"
