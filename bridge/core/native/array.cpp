@@ -13,15 +13,14 @@ namespace {
 
 // ---- Dtype ----
 
-struct DtypeObject {
-  PyObject_HEAD
-  DType value;
-};
+struct DtypeObject { PyObject_HEAD DType value; };
 PyObject* dtype_objects[kDTypeCount];
 
 DType value_of(PyObject* o) { return reinterpret_cast<DtypeObject*>(o)->value; }
 
-PyObject* dtype_repr(PyObject* self) { return PyUnicode_FromFormat("bridge.%s", value_of(self) == DType::bool_ ? "bool_" : info(value_of(self)).name); }
+PyObject* dtype_repr(PyObject* self) {
+  return PyUnicode_FromFormat("bridge.%s", value_of(self) == DType::bool_ ? "bool_" : info(value_of(self)).name);
+}
 PyObject* dtype_name(PyObject* self, void*) { return PyUnicode_FromString(info(value_of(self)).name); }
 PyObject* dtype_size(PyObject* self, void*) { return PyLong_FromLongLong(itemsize(value_of(self))); }
 PyObject* dtype_code(PyObject* self, void*) { return PyLong_FromLong(static_cast<int>(value_of(self))); }
@@ -54,7 +53,8 @@ PyType_Slot dtype_slots[] = {
     {0, nullptr},
 };
 PyType_Spec dtype_spec = {"bridge.Dtype", sizeof(DtypeObject), 0,
-                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, dtype_slots};
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+                          dtype_slots};
 
 // ---- array ----
 
@@ -82,7 +82,8 @@ PyObject* array_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
     static const char* names[] = {"val", "dtype", nullptr};
     PyObject *value = nullptr, *dtype = nullptr;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:array", const_cast<char**>(names), &value, &dtype)) throw PythonError{};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:array", const_cast<char**>(names), &value, &dtype))
+      throw PythonError{};
     Ref result = Ref::check(wrap(from_python(value, dtype == Py_None ? nullptr : dtype)));
     if (type == array_type) return result.release();
     auto* a = reinterpret_cast<ArrayObject*>(type->tp_alloc(type, 0));
@@ -201,7 +202,8 @@ PyObject* array_compare(PyObject* x, PyObject* y, int op) {
 const Node* single(PyObject* self, const char* what) {
   Node* n = node_of(self);
   if (n->size != 1)
-    raise_value(message("bridge.array", std::string("only an array with one element can be converted to ") + what + ".", describe(n)));
+    raise_value(message("bridge.array", std::string("only an array with one element can be converted to ") + what + ".",
+                        describe(n)));
   return evaluated_node(self);
 }
 
@@ -209,7 +211,8 @@ int array_bool(PyObject* self) {
   return guard(-1, [&] {
     const Node* n = node_of(self);
     if (n->size != 1)
-      raise_value(message("bridge.array", "the truth value of an array with " + std::to_string(n->size) + " elements is ambiguous.",
+      raise_value(message("bridge.array",
+                          "the truth value of an array with " + std::to_string(n->size) + " elements is ambiguous.",
                           describe(n), "", "bridge.any(a) or bridge.all(a)"));
     n = evaluated_node(self);
     Ref value = Ref::check(to_python(n->dtype, n->data));
@@ -238,7 +241,8 @@ PyObject* array_index(PyObject* self) {
     const Node* n = node_of(self);
     if (kind(n->dtype) != Kind::signed_integer && kind(n->dtype) != Kind::unsigned_integer)
       raise_type(message("bridge.array", "only integer arrays with one element can be used as an index.", describe(n)));
-    if (n->size != 1) raise_type(message("bridge.array", "only integer arrays with one element can be used as an index.", describe(n)));
+    if (n->size != 1)
+      raise_type(message("bridge.array", "only integer arrays with one element can be used as an index.", describe(n)));
     n = evaluated_node(self);
     return to_python(n->dtype, n->data);
   });
@@ -364,7 +368,8 @@ PyType_Slot array_slots[] = {
     {0, nullptr},
 };
 #undef SLOT
-PyType_Spec array_spec = {"bridge.array", sizeof(ArrayObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, array_slots};
+PyType_Spec array_spec = {"bridge.array", sizeof(ArrayObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+                          array_slots};
 
 }  // namespace
 
@@ -441,7 +446,8 @@ int to_shape(PyObject* o, int64_t* shape, const char* op) {
   Ref items = Ref::check(PySequence_Fast(o, "a shape is an integer or a sequence of integers"));
   Py_ssize_t n = PySequence_Fast_GET_SIZE(items.get());
   if (n > kMaxNdim)
-    raise_value(message(std::string("bridge.") + op, "too many dimensions.", std::to_string(n), "at most " + std::to_string(kMaxNdim)));
+    raise_value(message(std::string("bridge.") + op, "too many dimensions.", std::to_string(n),
+                        "at most " + std::to_string(kMaxNdim)));
   for (Py_ssize_t i = 0; i < n; ++i) shape[i] = extent(PySequence_Fast_GET_ITEM(items.get(), i));
   return static_cast<int>(n);
 }

@@ -8,8 +8,7 @@
 namespace bridge {
 
 struct ArrayObject {
-  PyObject_HEAD
-  Node* node;  // counted in Node::handles as well
+  PyObject_HEAD Node* node;  // counted in Node::handles as well
   PyObject* weakrefs;
 };
 
@@ -31,9 +30,9 @@ int to_shape(PyObject* o, int64_t* shape, const char* op);  // int or sequence o
 // convert.cpp
 bool to_operand(PyObject* o, Operand* out);  // false: not an array and not a scalar
 Operand need_operand(PyObject* o, const char* op);
-bool to_weak(PyObject* o, Weak* out);        // exact and derived bool, int, float, complex
+bool to_weak(PyObject* o, Weak* out);  // exact and derived bool, int, float, complex
 NodeRef from_python(PyObject* value, PyObject* dtype);  // bridge.array(value, dtype)
-NodeRef import_lossless(PyObject* value);    // interop.from_: shares where it can, keeps the dtype
+NodeRef import_lossless(PyObject* value);  // interop.from_: shares where it can, keeps the dtype
 PyObject* to_python(DType, const unsigned char* element);
 PyObject* to_list(const Node*);
 
@@ -66,7 +65,7 @@ struct Signature {
   int max_positional;
 };
 void parse_arguments(const Signature&, PyObject* const* args, Py_ssize_t n, PyObject* keyword_names, PyObject** values);
-void check_stream(PyObject* stream);         // None, or an error that says what exists
-bool truth(PyObject* o);                     // PyObject_IsTrue that throws
+void check_stream(PyObject* stream);  // None, or an error that says what exists
+bool truth(PyObject* o);  // PyObject_IsTrue that throws
 
 }  // namespace bridge

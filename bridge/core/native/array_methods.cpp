@@ -27,7 +27,9 @@ PyObject* get_transposed(PyObject* self, void*) {
 PyObject* item(PyObject* self, PyObject*) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
     Node* n = node_of(self);
-    if (n->size != 1) raise_value(message("bridge.array.item", "only an array with one element can be converted to a Python scalar.", describe(n), "", "a.tolist()"));
+    if (n->size != 1)
+      raise_value(message("bridge.array.item", "only an array with one element can be converted to a Python scalar.",
+                          describe(n), "", "a.tolist()"));
     n = evaluated_node(self);
     return to_python(n->dtype, n->data);
   });
@@ -73,7 +75,8 @@ PyObject* reduce(PyObject* self, PyObject* protocol) {
 PyObject* complex_value(PyObject* self, PyObject*) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
     Node* n = node_of(self);
-    if (n->size != 1) raise_value(message("bridge.array", "only an array with one element can be converted to complex.", describe(n)));
+    if (n->size != 1)
+      raise_value(message("bridge.array", "only an array with one element can be converted to complex.", describe(n)));
     n = evaluated_node(self);
     Ref value = Ref::check(to_python(n->dtype, n->data));
     Py_complex c = PyComplex_AsCComplex(value.get());
@@ -90,16 +93,24 @@ PyCFunction fast(F* f) {
 }  // namespace
 
 PyMethodDef array_methods[] = {
-    {"item", item, METH_NOARGS, "item()\n--\n\nThe only element as a Python scalar. Evaluates. ValueError if there is not exactly one."},
-    {"tolist", tolist, METH_NOARGS, "tolist()\n--\n\nThe elements as nested lists of Python scalars (a scalar for 0-d). Evaluates."},
-    {"astype", fast(astype), METH_FASTCALL | METH_KEYWORDS, "astype(dtype, stream=None)\n--\n\nThe array converted to another dtype; itself when it has it already."},
-    {"reshape", fast(method_reshape), METH_FASTCALL | METH_KEYWORDS, "reshape(*shape, stream=None)\n--\n\nSame elements, another shape; one extent may be -1. Shares the bytes where strides allow it."},
-    {"transpose", fast(method_transpose), METH_FASTCALL | METH_KEYWORDS, "transpose(*axes, stream=None)\n--\n\nAxes in another order, reversed by default; shares the bytes."},
+    {"item", item, METH_NOARGS,
+     "item()\n--\n\nThe only element as a Python scalar. Evaluates. ValueError if there is not exactly one."},
+    {"tolist", tolist, METH_NOARGS,
+     "tolist()\n--\n\nThe elements as nested lists of Python scalars (a scalar for 0-d). Evaluates."},
+    {"astype", fast(astype), METH_FASTCALL | METH_KEYWORDS,
+     "astype(dtype, stream=None)\n--\n\nThe array converted to another dtype; itself when it has it already."},
+    {"reshape", fast(method_reshape), METH_FASTCALL | METH_KEYWORDS,
+     "reshape(*shape, stream=None)\n--\n\nSame elements, another shape; one extent may be -1. Shares the bytes where "
+     "strides allow it."},
+    {"transpose", fast(method_transpose), METH_FASTCALL | METH_KEYWORDS,
+     "transpose(*axes, stream=None)\n--\n\nAxes in another order, reversed by default; shares the bytes."},
     {"__array__", fast(array_dunder_array), METH_FASTCALL | METH_KEYWORDS,
-     "__array__(dtype=None, copy=None)\n--\n\nA numpy.ndarray over the same bytes where that is possible (bfloat16 as ml_dtypes.bfloat16).\n"
+     "__array__(dtype=None, copy=None)\n--\n\nA numpy.ndarray over the same bytes where that is possible (bfloat16 as "
+     "ml_dtypes.bfloat16).\n"
      "copy=False raises CopyRequired where it is not."},
     {"__dlpack__", fast(dlpack::array_dlpack), METH_FASTCALL | METH_KEYWORDS,
-     "__dlpack__(*, stream=None, max_version=None, dl_device=None, copy=None)\n--\n\nA DLPack capsule over the array's bytes: versioned when max_version allows it, else legacy.\n"
+     "__dlpack__(*, stream=None, max_version=None, dl_device=None, copy=None)\n--\n\nA DLPack capsule over the array's "
+     "bytes: versioned when max_version allows it, else legacy.\n"
      "BufferError when the request cannot be met. Source: DLPack 1.3."},
     {"__dlpack_device__", dlpack::array_dlpack_device, METH_NOARGS, "__dlpack_device__()\n--\n\n(1, 0): CPU memory."},
     {"__copy__", copy, METH_NOARGS, nullptr},

@@ -40,7 +40,8 @@ void collect(PyObject* tree, Small<Node*, 32>& nodes, int depth = 0) {
     PyObject *key, *value;
     while (PyDict_Next(tree, &at, &key, &value)) collect(value, nodes, depth + 1);
   } else if (PyList_Check(tree) || PyTuple_Check(tree)) {
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(tree); ++i) collect(PySequence_Fast_GET_ITEM(tree, i), nodes, depth + 1);
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(tree); ++i)
+      collect(PySequence_Fast_GET_ITEM(tree, i), nodes, depth + 1);
   }
 }
 
@@ -84,8 +85,10 @@ PyObject* result_type(PyObject*, PyObject* const* args, Py_ssize_t n) {
       any = true;
     };
     for (Py_ssize_t i = 0; i < n; ++i) {
-      if (Py_TYPE(args[i]) == dtype_type) join(to_dtype(args[i]));
-      else if (is_array(args[i])) join(node_of(args[i])->dtype);
+      if (Py_TYPE(args[i]) == dtype_type)
+        join(to_dtype(args[i]));
+      else if (is_array(args[i]))
+        join(node_of(args[i])->dtype);
     }
     for (Py_ssize_t i = 0; i < n; ++i) {
       Weak w;
@@ -102,7 +105,8 @@ PyObject* result_type(PyObject*, PyObject* const* args, Py_ssize_t n) {
 PyObject* lookup_dtype(PyObject*, PyObject* name) {
   return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
     for (int i = 0; i < kDTypeCount; ++i)
-      if (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, kDTypes[i].name) == 0) return Py_NewRef(dtype_object(static_cast<DType>(i)));
+      if (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, kDTypes[i].name) == 0)
+        return Py_NewRef(dtype_object(static_cast<DType>(i)));
     raise_dtype("[bridge] there is no dtype of that name.");
   });
 }
@@ -125,15 +129,19 @@ size_t checked(nb::int_ limit) {
 
 PyMethodDef methods[] = {
     {"eval", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(eval)), METH_FASTCALL,
-     "eval(*args)\n--\n\nCompute the arrays in the arguments (arrays, and dicts, lists and tuples of them). What is computed stays computed."},
+     "eval(*args)\n--\n\nCompute the arrays in the arguments (arrays, and dicts, lists and tuples of them). What is "
+     "computed stays computed."},
     {"is_evaluated", is_evaluated, METH_O, "is_evaluated(a)\n--\n\nWhether the array's values have been computed."},
-    {"promote", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(py_promote)), METH_FASTCALL, "promote(a, b, /)\n--\n\nDtype of an operation on these two dtypes."},
+    {"promote", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(py_promote)), METH_FASTCALL,
+     "promote(a, b, /)\n--\n\nDtype of an operation on these two dtypes."},
     {"result_type", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(result_type)), METH_FASTCALL,
      "result_type(*arrays_dtypes_scalars)\n--\n\nDtype of an operation on these; Python scalars are weak."},
     {"_dtype", lookup_dtype, METH_O, nullptr},
-    {"_bytes_lease", new_lease_for_bytes, METH_O, "_bytes_lease(a)\n--\n\nA lease that exports a's elements as flat row-major bytes, read-only."},
+    {"_bytes_lease", new_lease_for_bytes, METH_O,
+     "_bytes_lease(a)\n--\n\nA lease that exports a's elements as flat row-major bytes, read-only."},
     {"declare", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(declare)), METH_VARARGS | METH_KEYWORDS,
-     "declare(name, kind, *, arity=None, accepts=0, result='same')\n--\n\nRegister a primitive declared in Python and return its native callable."},
+     "declare(name, kind, *, arity=None, accepts=0, result='same')\n--\n\nRegister a primitive declared in Python and "
+     "return its native callable."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -149,20 +157,22 @@ NB_MODULE(_native, m) {
     make_primitive_type(m.ptr());
     add_doors(m.ptr());
     if (PyModule_AddFunctions(m.ptr(), methods) < 0) throw PythonError{};
-  } catch (const PythonError&) {
-    throw nb::python_error();
-  }
-  m.def("set_kernel_log", &set_callback, nb::arg("callback").none(), "Call callback(text) for every kernel that runs; None stops it.");
+  } catch (const PythonError&) { throw nb::python_error(); }
+  m.def("set_kernel_log", &set_callback, nb::arg("callback").none(),
+        "Call callback(text) for every kernel that runs; None stops it.");
   m.def("get_active_memory", &active_memory, "Bytes of arrays that are alive.");
-  m.def("get_peak_memory", &peak_memory, "Largest number of bytes alive at one time since the start or reset_peak_memory().");
+  m.def("get_peak_memory", &peak_memory,
+        "Largest number of bytes alive at one time since the start or reset_peak_memory().");
   m.def("reset_peak_memory", &reset_peak_memory, "Start measuring the peak anew.");
   m.def("get_cache_memory", &cache_memory, "Bytes of freed arrays that are kept for reuse.");
   m.def("clear_cache", &clear_cache, "Give the kept bytes back to the system.");
   m.def("get_memory_limit", &memory_limit, "Bytes that arrays may take before MemoryError is raised.");
-  m.def("set_memory_limit", [](nb::int_ limit) { return set_memory_limit(checked(limit)); }, nb::arg("limit"),
-        "Raise MemoryError when arrays would take more bytes than this. Returns the old limit.");
-  m.def("set_cache_limit", [](nb::int_ limit) { return set_cache_limit(checked(limit)); }, nb::arg("limit"),
-        "Keep at most this many bytes of freed arrays. Returns the old limit.");
+  m.def(
+      "set_memory_limit", [](nb::int_ limit) { return set_memory_limit(checked(limit)); }, nb::arg("limit"),
+      "Raise MemoryError when arrays would take more bytes than this. Returns the old limit.");
+  m.def(
+      "set_cache_limit", [](nb::int_ limit) { return set_cache_limit(checked(limit)); }, nb::arg("limit"),
+      "Keep at most this many bytes of freed arrays. Returns the old limit.");
   m.def("isa_name", &isa_name, "SIMD level in use: v2, v3, v4 (x86-64), neon or generic.");
   m.def("thread_count", &thread_count, "Threads that kernels use, including the caller.");
   m.def("set_thread_count", &set_thread_count, nb::arg("n"), "Use n threads from the next kernel on.");

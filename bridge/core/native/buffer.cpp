@@ -10,10 +10,9 @@ namespace bridge {
 PyTypeObject* lease_type = nullptr;
 
 struct LeaseObject {
-  PyObject_HEAD
-  LeaseRecord record;
-  unsigned char* low;      // first byte of the elements
-  Py_ssize_t nbytes;       // from there
+  PyObject_HEAD LeaseRecord record;
+  unsigned char* low;  // first byte of the elements
+  Py_ssize_t nbytes;  // from there
   const char* format;
   Py_ssize_t dims[2 * kMaxNdim];  // shape, then strides in bytes; only 2*ndim entries exist
 };
@@ -59,8 +58,8 @@ int lease_getbuffer(PyObject* self, Py_buffer* view, int flags) {
 
 PyObject* lease_repr(PyObject* self) {
   const LeaseRecord& r = reinterpret_cast<LeaseObject*>(self)->record;
-  return PyUnicode_FromFormat("<bridge.Lease %s for %s, %zd bytes>", r.access == Access::frozen ? "frozen" : "writable", r.holder,
-                              reinterpret_cast<LeaseObject*>(self)->nbytes);
+  return PyUnicode_FromFormat("<bridge.Lease %s for %s, %zd bytes>", r.access == Access::frozen ? "frozen" : "writable",
+                              r.holder, reinterpret_cast<LeaseObject*>(self)->nbytes);
 }
 
 PyType_Slot lease_slots[] = {
@@ -71,7 +70,8 @@ PyType_Slot lease_slots[] = {
     {0, nullptr},
 };
 PyType_Spec lease_spec = {"bridge.Lease", sizeof(LeaseObject), 0,
-                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, lease_slots};
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+                          lease_slots};
 
 bool wants(int flags, int request) { return (flags & request) == request; }
 
@@ -80,10 +80,14 @@ std::string layout_refusal(const Node* n, int flags) {
   bool row_major = n->is(kDense) || is_row_major(n->ndim, n->shape, n->strides);
   if (row_major && !wants(flags, PyBUF_F_CONTIGUOUS) && wants(flags, PyBUF_ND)) return "";
   bool column_major = is_column_major(n->ndim, n->shape, n->strides);
-  if (wants(flags, PyBUF_C_CONTIGUOUS) && !row_major) return "a C-contiguous view is asked for and the array is not row-major";
-  if (wants(flags, PyBUF_F_CONTIGUOUS) && !column_major) return "a Fortran-contiguous view is asked for and the array is not column-major";
-  if (wants(flags, PyBUF_ANY_CONTIGUOUS) && !row_major && !column_major) return "a contiguous view is asked for and the array has gaps";
-  if (!wants(flags, PyBUF_STRIDES) && !row_major) return "a view without strides is asked for and the array is not row-major";
+  if (wants(flags, PyBUF_C_CONTIGUOUS) && !row_major)
+    return "a C-contiguous view is asked for and the array is not row-major";
+  if (wants(flags, PyBUF_F_CONTIGUOUS) && !column_major)
+    return "a Fortran-contiguous view is asked for and the array is not column-major";
+  if (wants(flags, PyBUF_ANY_CONTIGUOUS) && !row_major && !column_major)
+    return "a contiguous view is asked for and the array has gaps";
+  if (!wants(flags, PyBUF_STRIDES) && !row_major)
+    return "a view without strides is asked for and the array is not row-major";
   if (!wants(flags, PyBUF_ND) && wants(flags, PyBUF_FORMAT)) return "a flat view of bytes has no format";
   return "";
 }
@@ -94,9 +98,11 @@ Access choose_access(Node* n, bool writable) {
   if (reason.empty()) return Access::write;
   std::string also = writable ? "" : frozen_refusal(n);
   if (!writable && also.empty()) return Access::frozen;
-  raise_copy_required(message("bridge.array", writable ? "a writable view cannot be given: " + reason + "."
-                                                       : "no view can be given: " + reason + "; " + also + ".",
-                              describe(n), "", writable ? "ask for a read-only view, or a copy: bridge.array(a)" : "a copy: bridge.array(a)"));
+  raise_copy_required(message(
+      "bridge.array",
+      writable ? "a writable view cannot be given: " + reason + "."
+               : "no view can be given: " + reason + "; " + also + ".",
+      describe(n), "", writable ? "ask for a read-only view, or a copy: bridge.array(a)" : "a copy: bridge.array(a)"));
 }
 
 PyObject* numpy_dtype(DType t) {
@@ -135,9 +141,11 @@ int array_getbuffer(PyObject* self, Py_buffer* view, int flags) {
   return guard(-1, [&] {
     Node* n = evaluated_node(self);
     if (!info(n->dtype).format)
-      raise_buffer(message("bridge.array", std::string("the buffer protocol has no code for ") + info(n->dtype).name + ".", describe(n), "",
-                           "numpy.asarray(a) gives an ml_dtypes array over the same bytes; a.view(bridge.uint16) the raw bits; "
-                           "a.astype(bridge.float32) converts"));
+      raise_buffer(
+          message("bridge.array", std::string("the buffer protocol has no code for ") + info(n->dtype).name + ".",
+                  describe(n), "",
+                  "numpy.asarray(a) gives an ml_dtypes array over the same bytes; a.view(bridge.uint16) the raw bits; "
+                  "a.astype(bridge.float32) converts"));
     if (std::string reason = layout_refusal(n, flags); !reason.empty())
       raise_buffer(message("bridge.array", reason + ".", describe(n), "", "memoryview(a), or a copy: bridge.array(a)"));
     Access access = choose_access(n, wants(flags, PyBUF_WRITABLE));
@@ -169,11 +177,14 @@ PyObject* array_dunder_array(PyObject* self, PyObject* const* args, Py_ssize_t n
     NodeRef copied;
     Ref numpy = Ref::check(PyImport_ImportModule("numpy"));
     Ref own = Ref::check(numpy_dtype(n->dtype));
-    Ref wanted = !values[0] || values[0] == Py_None ? Ref::borrow(own.get()) : Ref::check(PyObject_CallMethod(numpy.get(), "dtype", "O", values[0]));
+    Ref wanted = !values[0] || values[0] == Py_None
+                     ? Ref::borrow(own.get())
+                     : Ref::check(PyObject_CallMethod(numpy.get(), "dtype", "O", values[0]));
     int same = PyObject_RichCompareBool(own.get(), wanted.get(), Py_EQ);
     if (same < 0) throw PythonError{};
     if (!same && never_copy)
-      raise_copy_required(message("numpy.asarray", "another dtype cannot be had without a copy.", describe(n), "", "copy=None"));
+      raise_copy_required(
+          message("numpy.asarray", "another dtype cannot be had without a copy.", describe(n), "", "copy=None"));
     Access access = Access::write;
     if (must_copy || !same) {
       copied = fresh_copy(n);

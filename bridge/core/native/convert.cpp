@@ -11,7 +11,9 @@ namespace {
 
 float half_to_float(uint16_t h) {
   int sign = h >> 15, e = h >> 10 & 31, m = h & 1023;
-  float v = e == 31 ? (m ? NAN : INFINITY) : e ? std::ldexp(static_cast<float>(m + 1024), e - 25) : std::ldexp(static_cast<float>(m), -24);
+  float v = e == 31 ? (m ? NAN : INFINITY)
+            : e     ? std::ldexp(static_cast<float>(m + 1024), e - 25)
+                    : std::ldexp(static_cast<float>(m), -24);
   return sign ? -v : v;
 }
 
@@ -46,7 +48,9 @@ struct Leaves {
 void measure(PyObject* value, Leaves& out) {
   Ref level = Ref::borrow(value);
   while (is_sequence(level.get())) {
-    if (out.ndim == kMaxNdim) raise_value(message("bridge.array", "the sequence is nested too deeply.", "", "at most " + std::to_string(kMaxNdim) + " levels"));
+    if (out.ndim == kMaxNdim)
+      raise_value(message("bridge.array", "the sequence is nested too deeply.", "",
+                          "at most " + std::to_string(kMaxNdim) + " levels"));
     Py_ssize_t n = PySequence_Size(level.get());
     if (n < 0) throw PythonError{};
     out.shape[out.ndim++] = n;
@@ -80,13 +84,16 @@ DType common_dtype(const std::vector<Weak>& values) {
   for (const Weak& w : values) {
     category = std::max(category, w.category);
     if (w.category != Weak::integer) continue;
-    if (w.is_unsigned) is_unsigned = true;
-    else if (w.bits < INT32_MIN || w.bits > INT32_MAX) wide = true;
+    if (w.is_unsigned)
+      is_unsigned = true;
+    else if (w.bits < INT32_MIN || w.bits > INT32_MAX)
+      wide = true;
     negative |= !w.is_unsigned && w.bits < 0;
   }
   if (category != Weak::integer) return default_dtype(Weak{category});
   if (is_unsigned && negative)
-    throw Error(PyExc_OverflowError, "[bridge.array] no integer dtype holds both negative values and values above int64.");
+    throw Error(PyExc_OverflowError,
+                "[bridge.array] no integer dtype holds both negative values and values above int64.");
   return is_unsigned ? DType::uint64 : wide ? DType::int64 : DType::int32;
 }
 
@@ -101,7 +108,8 @@ NodeRef from_sequence(PyObject* value, PyObject* dtype) {
     std::vector<NodeRef> parts;
     for (PyObject* item : leaves.items) {
       NodeRef part = from_python(item, dtype);
-      if (!parts.empty() && (part->ndim != parts[0]->ndim || memcmp(part->shape, parts[0]->shape, sizeof(int64_t) * part->ndim)))
+      if (!parts.empty() &&
+          (part->ndim != parts[0]->ndim || memcmp(part->shape, parts[0]->shape, sizeof(int64_t) * part->ndim)))
         ragged(leaves);
       parts.push_back(std::move(part));
     }
@@ -199,7 +207,8 @@ Operand need_operand(PyObject* o, const char* op) {
 NodeRef import_lossless(PyObject* value) {
   Ref module = Ref::check(PyImport_ImportModule("bridge.core.interop"));
   Ref array = Ref::check(PyObject_CallMethod(module.get(), "from_", "O", value));
-  if (!is_array(array.get())) raise_type(message("bridge.array", "the value did not import as an array.", Py_TYPE(value)->tp_name));
+  if (!is_array(array.get()))
+    raise_type(message("bridge.array", "the value did not import as an array.", Py_TYPE(value)->tp_name));
   return NodeRef::borrow(node_of(array.get()));
 }
 
@@ -219,9 +228,12 @@ NodeRef from_python(PyObject* value, PyObject* dtype) {
     raise_type(message("bridge.array", "the value is not a number, a sequence or an array.", Py_TYPE(value)->tp_name));
   NodeRef imported = import_lossless(value);
   DType t = imported->dtype;
-  if (dtype) t = to_dtype(dtype);
-  else if (t == DType::float64) t = DType::float32;  // MLX's constructor; asarray() keeps the dtype
-  else if (t == DType::complex128) t = DType::complex64;
+  if (dtype)
+    t = to_dtype(dtype);
+  else if (t == DType::float64)
+    t = DType::float32;  // MLX's constructor; asarray() keeps the dtype
+  else if (t == DType::complex128)
+    t = DType::complex64;
   NodeRef copy = t == imported->dtype ? make_copy(imported.get()) : make_cast(imported.get(), t);
   evaluate(copy.get());  // the owner may write its memory after this call
   return copy;
@@ -247,7 +259,8 @@ PyObject* to_python(DType t, const unsigned char* p) {
     }
     case DType::float32: return PyFloat_FromDouble(static_cast<double>(load<float>(p)));
     case DType::float64: return PyFloat_FromDouble(load<double>(p));
-    case DType::complex64: return PyComplex_FromDoubles(static_cast<double>(load<float>(p)), static_cast<double>(load<float>(p + 4)));
+    case DType::complex64:
+      return PyComplex_FromDoubles(static_cast<double>(load<float>(p)), static_cast<double>(load<float>(p + 4)));
     case DType::complex128: break;
   }
   return PyComplex_FromDoubles(load<double>(p), load<double>(p + 8));

@@ -35,8 +35,13 @@ void end_export(M* managed) {  // any thread, GIL or not
 
 void fill(Tensor* t, const Node* n, int64_t* dims) {
   // The first element is at `data`: byte_offset is always 0, since some consumers ignore it.
-  *t = {n->size ? n->data : nullptr, {kCpu, 0}, n->ndim,
-        {info(n->dtype).dlpack_code, static_cast<uint8_t>(8 * itemsize(n->dtype)), 1}, dims, dims + n->ndim, 0};
+  *t = {n->size ? n->data : nullptr,
+        {kCpu, 0},
+        n->ndim,
+        {info(n->dtype).dlpack_code, static_cast<uint8_t>(8 * itemsize(n->dtype)), 1},
+        dims,
+        dims + n->ndim,
+        0};
   canonical_layout(n->ndim, n->shape, n->strides, dims);
 }
 
@@ -60,7 +65,8 @@ void free_capsule(PyObject* c, const char* name) {
 }
 
 [[noreturn]] void refuse(const Node* n, const std::string& reason, const char* fix) {
-  raise_copy_required(message("bridge.array.__dlpack__", "the bytes cannot be shared: " + reason + ".", describe(n), "", fix));
+  raise_copy_required(
+      message("bridge.array.__dlpack__", "the bytes cannot be shared: " + reason + ".", describe(n), "", fix));
 }
 
 struct Request {
@@ -74,8 +80,8 @@ Request read_request(PyObject** values) {
   if (stream && stream != Py_None && !PyLong_Check(stream))  // a number is ignored: the CPU has no streams here
     raise_type("[bridge.array.__dlpack__] stream must be None or an integer.");
   if (max_version && max_version != Py_None) {
-    if (!PyTuple_Check(max_version) || PyTuple_GET_SIZE(max_version) != 2 || !PyLong_Check(PyTuple_GET_ITEM(max_version, 0)) ||
-        !PyLong_Check(PyTuple_GET_ITEM(max_version, 1)))
+    if (!PyTuple_Check(max_version) || PyTuple_GET_SIZE(max_version) != 2 ||
+        !PyLong_Check(PyTuple_GET_ITEM(max_version, 0)) || !PyLong_Check(PyTuple_GET_ITEM(max_version, 1)))
       raise_type("[bridge.array.__dlpack__] max_version must be None or a tuple of two integers.");
     long v = PyLong_AsLong(PyTuple_GET_ITEM(max_version, 0));
     if (v == -1 && PyErr_Occurred()) throw PythonError{};
@@ -84,9 +90,11 @@ Request read_request(PyObject** values) {
   if (device && device != Py_None) {
     int type, id;
     Ref tuple = Ref::check(PySequence_Tuple(device));
-    if (!PyArg_ParseTuple(tuple.get(), "ii;dl_device is a pair (device type, device id)", &type, &id)) throw PythonError{};
+    if (!PyArg_ParseTuple(tuple.get(), "ii;dl_device is a pair (device type, device id)", &type, &id))
+      throw PythonError{};
     if (type != kCpu || id != 0)
-      raise_buffer(message("bridge.array.__dlpack__", "the engine's memory is CPU memory and cannot be exported to another device.",
+      raise_buffer(message("bridge.array.__dlpack__",
+                           "the engine's memory is CPU memory and cannot be exported to another device.",
                            "dl_device=(" + std::to_string(type) + ", " + std::to_string(id) + ")", "(1, 0) or None"));
   }
   if (copy && copy != Py_None) (truth(copy) ? r.must_copy : r.never_copy) = true;
@@ -121,9 +129,13 @@ M* make_foreign(const ForeignMemory& m) {
   bool empty = false;
   for (int i = 0; i < m.ndim; ++i) empty |= m.shape[i] == 0;
   canonical_layout(m.ndim, m.shape, m.strides, context->dims);
-  context->managed.tensor = {empty ? nullptr : m.data, {kCpu, 0}, m.ndim,
+  context->managed.tensor = {empty ? nullptr : m.data,
+                             {kCpu, 0},
+                             m.ndim,
                              {info(m.dtype).dlpack_code, static_cast<uint8_t>(8 * itemsize(m.dtype)), 1},
-                             context->dims, context->dims + m.ndim, 0};
+                             context->dims,
+                             context->dims + m.ndim,
+                             0};
   context->managed.context = context;
   context->managed.deleter = [](M* managed) {
     auto* c = static_cast<ForeignContext<M>*>(managed->context);
@@ -145,7 +157,8 @@ PyObject* foreign_capsule(const ForeignMemory& m, bool versioned, bool readonly)
 }
 
 PyObject* capsule(ManagedVersioned* m) {
-  PyObject* c = PyCapsule_New(m, "dltensor_versioned", [](PyObject* c) { free_capsule<ManagedVersioned>(c, "dltensor_versioned"); });
+  PyObject* c = PyCapsule_New(m, "dltensor_versioned",
+                              [](PyObject* c) { free_capsule<ManagedVersioned>(c, "dltensor_versioned"); });
   if (!c) m->deleter(m);
   return c;
 }
@@ -167,9 +180,12 @@ PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t nargs, 
     if (!request.must_copy) {
       std::string reason = request.versioned ? write_refusal(n) : legacy_refusal(n);
       if (reason.empty())
-        return request.versioned ? capsule(make_versioned(n, Access::write, 0, holder)) : capsule(make_legacy(n, Access::legacy, holder));
-      if (request.versioned && frozen_refusal(n).empty()) return capsule(make_versioned(n, Access::frozen, kReadOnly, holder));
-      if (request.never_copy) refuse(n, reason, request.versioned ? "copy=None" : "copy=None, or max_version=(1, 0) for a read-only view");
+        return request.versioned ? capsule(make_versioned(n, Access::write, 0, holder))
+                                 : capsule(make_legacy(n, Access::legacy, holder));
+      if (request.versioned && frozen_refusal(n).empty())
+        return capsule(make_versioned(n, Access::frozen, kReadOnly, holder));
+      if (request.never_copy)
+        refuse(n, reason, request.versioned ? "copy=None" : "copy=None, or max_version=(1, 0) for a read-only view");
     }
     NodeRef copy = fresh_copy(n);
     return request.versioned ? capsule(make_versioned(copy.get(), Access::write, kIsCopied, holder))
@@ -183,15 +199,19 @@ PyObject* array_dlpack_device(PyObject*, PyObject*) { return Py_BuildValue("(ii)
 
 namespace {
 
-int table_allocate(Tensor* prototype, ManagedVersioned** out, void* error_context, void (*set_error)(void*, const char*, const char*)) {
+int table_allocate(Tensor* prototype, ManagedVersioned** out, void* error_context,
+                   void (*set_error)(void*, const char*, const char*)) {
   PyGILState_STATE gil = PyGILState_Ensure();
   int rc = guard(-1, [&] {
     if (prototype->device.type != kCpu) raise_buffer("[bridge] the engine allocates CPU memory only.");
     if (prototype->ndim < 0 || prototype->ndim > kMaxNdim) raise_value("[bridge] too many dimensions.");
     for (int i = 0; i < kDTypeCount; ++i) {
       auto t = static_cast<DType>(i);
-      if (info(t).dlpack_code != prototype->dtype.code || 8 * itemsize(t) != prototype->dtype.bits || prototype->dtype.lanes != 1) continue;
-      *out = make_versioned(make_dense(t, prototype->ndim, prototype->shape).get(), Access::write, 0, "a DLPack consumer");
+      if (info(t).dlpack_code != prototype->dtype.code || 8 * itemsize(t) != prototype->dtype.bits ||
+          prototype->dtype.lanes != 1)
+        continue;
+      *out =
+          make_versioned(make_dense(t, prototype->ndim, prototype->shape).get(), Access::write, 0, "a DLPack consumer");
       return 0;
     }
     raise_dtype("[bridge] the element type has no counterpart in the engine.");
@@ -201,7 +221,8 @@ int table_allocate(Tensor* prototype, ManagedVersioned** out, void* error_contex
     PyErr_Fetch(&type, &value, &traceback);
     Ref text(value ? PyObject_Str(value) : nullptr);
     const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
-    set_error(error_context, type ? reinterpret_cast<PyTypeObject*>(type)->tp_name : "Error", utf8 ? utf8 : "allocation failed");
+    set_error(error_context, type ? reinterpret_cast<PyTypeObject*>(type)->tp_name : "Error",
+              utf8 ? utf8 : "allocation failed");
     Py_XDECREF(type);
     Py_XDECREF(value);
     Py_XDECREF(traceback);
@@ -241,8 +262,13 @@ int table_borrow(void* object, Tensor* out) {
     Node* n = evaluated_node(self);
     // The consumer may write until it returns: what is pending on these bytes is computed first.
     if (std::string reason = write_refusal(n); !reason.empty()) refuse(n, reason, "the managed export, which can copy");
-    *out = {n->size ? n->data : nullptr, {kCpu, 0}, n->ndim,
-            {info(n->dtype).dlpack_code, static_cast<uint8_t>(8 * itemsize(n->dtype)), 1}, n->shape, n->strides, 0};
+    *out = {n->size ? n->data : nullptr,
+            {kCpu, 0},
+            n->ndim,
+            {info(n->dtype).dlpack_code, static_cast<uint8_t>(8 * itemsize(n->dtype)), 1},
+            n->shape,
+            n->strides,
+            0};
     return 0;
   });
 }
@@ -252,7 +278,8 @@ int table_current_stream(int32_t, int32_t, void** out) {
   return 0;
 }
 
-ExchangeTable table = {kVersion, nullptr, table_allocate, table_from_object, table_to_object, table_borrow, table_current_stream};
+ExchangeTable table = {kVersion,        nullptr,      table_allocate,      table_from_object,
+                       table_to_object, table_borrow, table_current_stream};
 
 }  // namespace
 
@@ -263,7 +290,8 @@ ExchangeTable* exchange_table_of(PyObject* capsule) {
   if (!t) throw PythonError{};
   while (t && t->version.major != kVersion.major) t = t->previous;
   if (!t || !t->from_object || !t->to_object)
-    throw Error("PluginError", "[bridge] the framework's DLPack exchange table has no version that the engine knows (want 1.x).");
+    throw Error("PluginError",
+                "[bridge] the framework's DLPack exchange table has no version that the engine knows (want 1.x).");
   return t;
 }
 

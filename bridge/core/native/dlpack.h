@@ -7,9 +7,7 @@
 
 namespace bridge::dlpack {
 
-struct Device {
-  int32_t type, id;
-};
+struct Device { int32_t type, id; };
 struct DataType {
   uint8_t code, bits;
   uint16_t lanes;
@@ -28,9 +26,7 @@ struct Managed {  // legacy, capsule "dltensor"
   void* context;
   void (*deleter)(Managed*);
 };
-struct Version {
-  uint32_t major, minor;
-};
+struct Version { uint32_t major, minor; };
 struct ManagedVersioned {  // capsule "dltensor_versioned"
   Version version;
   void* context;
@@ -46,13 +42,15 @@ inline constexpr int32_t kCpu = 1, kCudaHost = 3, kRocmHost = 11;
 struct ExchangeTable {
   Version version;
   ExchangeTable* previous;
-  int (*allocate)(Tensor* prototype, ManagedVersioned** out, void* error_context, void (*set_error)(void*, const char* kind, const char* text));
+  int (*allocate)(Tensor* prototype, ManagedVersioned** out, void* error_context,
+                  void (*set_error)(void*, const char* kind, const char* text));
   int (*from_object)(void* object, ManagedVersioned** out);
   int (*to_object)(ManagedVersioned* tensor, void** out);
   int (*borrow)(void* object, Tensor* out);
   int (*current_stream)(int32_t device_type, int32_t device_id, void** out);
 };
-static_assert(sizeof(Tensor) == 48 && sizeof(Managed) == 64 && sizeof(ManagedVersioned) == 80 && sizeof(ExchangeTable) == 56);
+static_assert(sizeof(Tensor) == 48 && sizeof(Managed) == 64 && sizeof(ManagedVersioned) == 80 &&
+              sizeof(ExchangeTable) == 56);
 
 // Exports the bytes of an evaluated node under a lease that its deleter ends, on any thread.
 ManagedVersioned* make_versioned(Node*, Access, uint64_t flags, const char* holder);

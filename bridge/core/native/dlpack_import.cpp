@@ -10,8 +10,8 @@
 namespace bridge {
 namespace {
 
-[[noreturn]] void refuse(const char* tag, const std::string& problem, const std::string& got = "", const std::string& want = "",
-                         const std::string& fix = "") {
+[[noreturn]] void refuse(const char* tag, const std::string& problem, const std::string& got = "",
+                         const std::string& want = "", const std::string& fix = "") {
   throw Error("ExchangeError", message(tag, problem, got, want, fix));
 }
 
@@ -42,7 +42,8 @@ DType format_dtype(const char* format, Py_ssize_t itemsize_, const char* tag) {
     if (kDTypes[i].format && code == kDTypes[i].format && kDTypes[i].itemsize == size) return static_cast<DType>(i);
   if (code == "F" && size == 8) return DType::complex64;
   if (code == "D" && size == 16) return DType::complex128;
-  raise_dtype(message(tag, "the buffer's element type has no counterpart in the engine.", "format '" + std::string(format ? format : "") + "', " + std::to_string(size) + " bytes",
+  raise_dtype(message(tag, "the buffer's element type has no counterpart in the engine.",
+                      "format '" + std::string(format ? format : "") + "', " + std::to_string(size) + " bytes",
                       "bool, (u)int8..64, float16, float32, float64, complex64 or complex128 in native byte order"));
 }
 
@@ -52,9 +53,10 @@ DType dlpack_dtype(const dlpack::DataType& d, const char* tag) {
       auto t = static_cast<DType>(i);
       if (info(t).dlpack_code == d.code && 8 * itemsize(t) == d.bits) return t;
     }
-  raise_dtype(message(tag, "the DLPack element type has no counterpart in the engine.",
-                      "code " + std::to_string(d.code) + ", " + std::to_string(d.bits) + " bits, " + std::to_string(d.lanes) + " lanes",
-                      "bool, (u)int8..64, float16, bfloat16, float32, float64, complex64 or complex128 with one lane"));
+  raise_dtype(message(
+      tag, "the DLPack element type has no counterpart in the engine.",
+      "code " + std::to_string(d.code) + ", " + std::to_string(d.bits) + " bits, " + std::to_string(d.lanes) + " lanes",
+      "bool, (u)int8..64, float16, bfloat16, float32, float64, complex64 or complex128 with one lane"));
 }
 
 template <class M>
@@ -78,14 +80,24 @@ NodeRef adopt_managed(M* managed, bool owner_writes, bool misaligned_too) {
   const dlpack::Tensor& t = managed->tensor;
   int32_t device = t.device.type;
   if (device != dlpack::kCpu && device != dlpack::kCudaHost && device != dlpack::kRocmHost)
-    throw Error("ExchangeError", message(tag, "the memory is not on the CPU.", "DLPack device (" + std::to_string(device) + ", " + std::to_string(t.device.id) + ")",
-                                           "device type 1 (CPU), or pinned host memory", "device=\"cpu\" asks the producer for a copy"));
+    throw Error("ExchangeError",
+                message(tag, "the memory is not on the CPU.",
+                        "DLPack device (" + std::to_string(device) + ", " + std::to_string(t.device.id) + ")",
+                        "device type 1 (CPU), or pinned host memory", "device=\"cpu\" asks the producer for a copy"));
   if (t.ndim < 0 || t.ndim > kMaxNdim)
-    refuse(tag, "the number of dimensions is out of range.", std::to_string(t.ndim), "0 to " + std::to_string(kMaxNdim));
+    refuse(tag, "the number of dimensions is out of range.", std::to_string(t.ndim),
+           "0 to " + std::to_string(kMaxNdim));
   if (t.ndim > 0 && !t.shape) refuse(tag, "the shape pointer is NULL.");
-  if (t.byte_offset > (uint64_t{1} << 62)) refuse(tag, "the byte offset is out of range.", std::to_string(t.byte_offset));
-  ForeignMemory m{dlpack_dtype(t.dtype, tag), t.ndim, t.shape, t.strides, t.data ? static_cast<char*>(t.data) + t.byte_offset : nullptr,
-                  owner_writes, managed, drop_managed<M>};
+  if (t.byte_offset > (uint64_t{1} << 62))
+    refuse(tag, "the byte offset is out of range.", std::to_string(t.byte_offset));
+  ForeignMemory m{dlpack_dtype(t.dtype, tag),
+                  t.ndim,
+                  t.shape,
+                  t.strides,
+                  t.data ? static_cast<char*>(t.data) + t.byte_offset : nullptr,
+                  owner_writes,
+                  managed,
+                  drop_managed<M>};
   if (!misaligned_too) check_alignment(m, tag);
   NodeRef n = adopt(m, tag);
   guard.managed = nullptr;
@@ -102,7 +114,8 @@ bool aligned(DType t, const void* data) {
 void check_alignment(const ForeignMemory& m, const char* tag) {
   if (aligned(m.dtype, m.data)) return;
   raise_copy_required(message(tag, "the bytes cannot be shared: the elements are not aligned.",
-                              std::string(info(m.dtype).name) + " at an address that is no multiple of its size", "", "copy=None"));
+                              std::string(info(m.dtype).name) + " at an address that is no multiple of its size", "",
+                              "copy=None"));
 }
 
 }  // namespace
@@ -113,8 +126,10 @@ void check_layout(const ForeignMemory& m, const char* tag) {
   bool overflow = false, empty = false;
   for (int i = 0; i < m.ndim; ++i) {
     if (m.shape[i] < 0) refuse(tag, "an extent is negative.", shape_text(m.ndim, m.shape));
-    if (m.shape[i] == 0) empty = true;
-    else overflow |= __builtin_mul_overflow(size, m.shape[i], &size);
+    if (m.shape[i] == 0)
+      empty = true;
+    else
+      overflow |= __builtin_mul_overflow(size, m.shape[i], &size);
   }
   if (empty) return;
   int64_t ignored;
@@ -122,7 +137,8 @@ void check_layout(const ForeignMemory& m, const char* tag) {
   for (int i = 0; i < m.ndim && m.strides; ++i) {
     if (m.shape[i] == 1) continue;  // never followed
     int64_t step, span;
-    overflow |= m.strides[i] == INT64_MIN || __builtin_mul_overflow(m.strides[i] < 0 ? -m.strides[i] : m.strides[i], item, &step) ||
+    overflow |= m.strides[i] == INT64_MIN ||
+                __builtin_mul_overflow(m.strides[i] < 0 ? -m.strides[i] : m.strides[i], item, &step) ||
                 __builtin_mul_overflow(step, m.shape[i] - 1, &span) || __builtin_add_overflow(reach, span, &reach);
     if (overflow) break;
   }
@@ -174,7 +190,9 @@ NodeRef import_buffer(PyObject* object, bool readonly) {
       if (view) PyBuffer_Release(view);
     }
   } held{view.get()};
-  if (view->ndim > kMaxNdim) refuse(tag, "the buffer has too many dimensions.", std::to_string(view->ndim), "at most " + std::to_string(kMaxNdim));
+  if (view->ndim > kMaxNdim)
+    refuse(tag, "the buffer has too many dimensions.", std::to_string(view->ndim),
+           "at most " + std::to_string(kMaxNdim));
   for (int i = 0; view->suboffsets && i < view->ndim; ++i)
     if (view->suboffsets[i] >= 0) refuse(tag, "buffers with suboffsets (arrays of pointers) cannot be shared.");
   DType t = format_dtype(view->format, view->itemsize, tag);
@@ -183,11 +201,15 @@ NodeRef import_buffer(PyObject* object, bool readonly) {
     shape[i] = view->shape ? view->shape[i] : view->len / view->itemsize;
     if (!view->strides) continue;
     if (view->strides[i] % view->itemsize != 0 && shape[i] > 1)
-      raise_copy_required(message(tag, "the bytes cannot be shared: a stride is not a whole number of elements.",
-                                  "stride " + std::to_string(view->strides[i]) + " bytes, items of " + std::to_string(view->itemsize), "", "copy=None"));
+      raise_copy_required(
+          message(tag, "the bytes cannot be shared: a stride is not a whole number of elements.",
+                  "stride " + std::to_string(view->strides[i]) + " bytes, items of " + std::to_string(view->itemsize),
+                  "", "copy=None"));
     strides[i] = view->strides[i] / view->itemsize;
   }
-  ForeignMemory m{t, view->ndim, shape, view->strides ? strides : nullptr, view->buf, !view->readonly && !readonly, view.get(), drop_buffer};
+  ForeignMemory m{
+      t,          view->ndim, shape, view->strides ? strides : nullptr, view->buf, !view->readonly && !readonly,
+      view.get(), drop_buffer};
   check_alignment(m, tag);
   NodeRef n = adopt(m, tag);
   held.view = nullptr;
@@ -195,7 +217,8 @@ NodeRef import_buffer(PyObject* object, bool readonly) {
   return n;
 }
 
-NodeRef import_address(PyObject* owner, uintptr_t address, DType t, int ndim, const int64_t* shape, const int64_t* strides, bool writable) {
+NodeRef import_address(PyObject* owner, uintptr_t address, DType t, int ndim, const int64_t* shape,
+                       const int64_t* strides, bool writable) {
   Ref held = Ref::borrow(owner);
   ForeignMemory m{t, ndim, shape, strides, reinterpret_cast<void*>(address), writable, owner, drop_object};
   NodeRef n = adopt(m, "bridge.asarray");
@@ -214,7 +237,8 @@ NodeRef import_managed(ManagedVersioned* m, bool readonly, bool misaligned_too) 
   if (m->version.major != kVersion.major) {
     std::string got = std::to_string(m->version.major) + "." + std::to_string(m->version.minor);
     if (m->deleter) m->deleter(m);  // the only field that an unknown major version promises
-    throw Error("ExchangeError", message("bridge.from_dlpack", "the capsule's DLPack version is not known.", got, "1.x"));
+    throw Error("ExchangeError",
+                message("bridge.from_dlpack", "the capsule's DLPack version is not known.", got, "1.x"));
   }
   if (m->flags & kSubBytePadded) {
     ManagedGuard<ManagedVersioned> guard{m};
@@ -224,7 +248,9 @@ NodeRef import_managed(ManagedVersioned* m, bool readonly, bool misaligned_too) 
   return adopt_managed(m, !readonly && !(m->flags & (kReadOnly | kIsCopied)), misaligned_too);
 }
 
-NodeRef import_managed(Managed* m, bool readonly, bool misaligned_too) { return adopt_managed(m, !readonly, misaligned_too); }
+NodeRef import_managed(Managed* m, bool readonly, bool misaligned_too) {
+  return adopt_managed(m, !readonly, misaligned_too);
+}
 
 NodeRef import_capsule(PyObject* capsule, bool readonly, bool misaligned_too) {
   if (!PyCapsule_CheckExact(capsule))
@@ -235,8 +261,10 @@ NodeRef import_capsule(PyObject* capsule, bool readonly, bool misaligned_too) {
     if (!pointer || PyCapsule_SetName(capsule, used) < 0) throw PythonError{};
     return pointer;
   };
-  if (void* p = take("dltensor_versioned", "used_dltensor_versioned")) return import_managed(static_cast<ManagedVersioned*>(p), readonly, misaligned_too);
-  if (void* p = take("dltensor", "used_dltensor")) return import_managed(static_cast<Managed*>(p), readonly, misaligned_too);
+  if (void* p = take("dltensor_versioned", "used_dltensor_versioned"))
+    return import_managed(static_cast<ManagedVersioned*>(p), readonly, misaligned_too);
+  if (void* p = take("dltensor", "used_dltensor"))
+    return import_managed(static_cast<Managed*>(p), readonly, misaligned_too);
   const char* name = PyCapsule_GetName(capsule);
   PyErr_Clear();
   if (name && !strncmp(name, "used_dltensor", 13))
@@ -265,14 +293,17 @@ NodeRef from_dlpack(PyObject* x, PyObject* device, PyObject* copy) {
     if (!where) {
       if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw PythonError{};
       PyErr_Clear();
-      raise_type(message("bridge.from_dlpack", "the object does not export DLPack.", Py_TYPE(x)->tp_name, "__dlpack__ and __dlpack_device__", "bridge.asarray(x)"));
+      raise_type(message("bridge.from_dlpack", "the object does not export DLPack.", Py_TYPE(x)->tp_name,
+                         "__dlpack__ and __dlpack_device__", "bridge.asarray(x)"));
     }
     int type, id;
     Ref pair = Ref::check(PySequence_Tuple(where.get()));
-    if (!PyArg_ParseTuple(pair.get(), "ii;__dlpack_device__ must give (device type, device id)", &type, &id)) throw PythonError{};
+    if (!PyArg_ParseTuple(pair.get(), "ii;__dlpack_device__ must give (device type, device id)", &type, &id))
+      throw PythonError{};
     bool host = type == dlpack::kCpu || type == dlpack::kCudaHost || type == dlpack::kRocmHost;
     if (!host && (!to_cpu || never_copy))
-      raise_copy_required(message("bridge.from_dlpack", "the memory is not on the CPU.", "DLPack device (" + std::to_string(type) + ", " + std::to_string(id) + ")", "",
+      raise_copy_required(message("bridge.from_dlpack", "the memory is not on the CPU.",
+                                  "DLPack device (" + std::to_string(type) + ", " + std::to_string(id) + ")", "",
                                   "device=\"cpu\" asks the producer for a copy"));
     Ref method = Ref::check(PyObject_GetAttrString(x, "__dlpack__"));
     Ref keywords = Ref::check(PyDict_New());
@@ -294,7 +325,8 @@ NodeRef from_dlpack(PyObject* x, PyObject* device, PyObject* copy) {
   }
   bool straight = aligned(n->dtype, n->data);
   if (!straight && never_copy)
-    raise_copy_required(message("bridge.from_dlpack", "the bytes cannot be shared: the elements are not aligned.", describe(n.get()), "", "copy=None"));
+    raise_copy_required(message("bridge.from_dlpack", "the bytes cannot be shared: the elements are not aligned.",
+                                describe(n.get()), "", "copy=None"));
   return must_copy || !straight ? fresh_copy(n.get()) : n;
 }
 

@@ -14,12 +14,15 @@ namespace {
 using Args = PyObject* const*;
 
 PyObject* need_array_object(PyObject* o, const char* function) {
-  if (!is_array(o)) raise_type(message(std::string("bridge.") + function, "the argument is not a bridge array.", Py_TYPE(o)->tp_name));
+  if (!is_array(o))
+    raise_type(message(std::string("bridge.") + function, "the argument is not a bridge array.", Py_TYPE(o)->tp_name));
   return o;
 }
 
 void need_count(Py_ssize_t n, Py_ssize_t low, Py_ssize_t high, const char* function) {
-  if (n < low || n > high) raise_type(std::string(function) + "() takes " + std::to_string(low) + " to " + std::to_string(high) + " arguments, got " + std::to_string(n));
+  if (n < low || n > high)
+    raise_type(std::string(function) + "() takes " + std::to_string(low) + " to " + std::to_string(high) +
+               " arguments, got " + std::to_string(n));
 }
 
 const char* need_text(PyObject* o) {
@@ -53,13 +56,15 @@ PyObject* facts(PyObject*, PyObject* o) {
     std::string reason = write_refusal(n);
     Ref shape = Ref::check(shape_tuple(n->ndim, n->shape)), strides = Ref::check(shape_tuple(n->ndim, n->strides));
     Ref why = Ref::check(text_or_none(reason));
-    return Py_BuildValue("(OOOKLsO)", dtype_object(n->dtype), shape.get(), strides.get(), static_cast<unsigned long long>(reinterpret_cast<uintptr_t>(n->data)),
+    return Py_BuildValue("(OOOKLsO)", dtype_object(n->dtype), shape.get(), strides.get(),
+                         static_cast<unsigned long long>(reinterpret_cast<uintptr_t>(n->data)),
                          static_cast<long long>(n->nbytes()), reason.empty() ? "write" : "read", why.get());
   });
 }
 
 PyObject* frozen_reason(PyObject*, PyObject* o) {
-  return guard(static_cast<PyObject*>(nullptr), [&] { return text_or_none(frozen_refusal(evaluated_node(need_array_object(o, "frozen_reason")))); });
+  return guard(static_cast<PyObject*>(nullptr),
+               [&] { return text_or_none(frozen_refusal(evaluated_node(need_array_object(o, "frozen_reason")))); });
 }
 
 PyObject* export_dlpack(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
@@ -70,9 +75,13 @@ PyObject* export_dlpack(PyObject*, Args args, Py_ssize_t nargs, PyObject* names)
     Node* n = evaluated_node(need_array_object(v[0], "export_dlpack"));
     Access access = need_access(v[2]);
     bool read_only = std::string(need_text(v[2])) == "read", versioned = truth(v[1]);
-    if (read_only && !versioned) raise_value("[bridge] a legacy capsule cannot say that it is read-only; access='frozen' is for consumers that never write.");
+    if (read_only && !versioned)
+      raise_value(
+          "[bridge] a legacy capsule cannot say that it is read-only; access='frozen' is for consumers that never "
+          "write.");
     if (std::string reason = refusal(n, access); !reason.empty())
-      raise_copy_required(message("bridge.export_dlpack", "the bytes cannot be shared: " + reason + ".", describe(n), "", "copy=None"));
+      raise_copy_required(
+          message("bridge.export_dlpack", "the bytes cannot be shared: " + reason + ".", describe(n), "", "copy=None"));
     return make_capsule(n, versioned, access, read_only, static_text(need_text(v[3])));
   });
 }
@@ -85,7 +94,8 @@ PyObject* export_address(PyObject*, Args args, Py_ssize_t nargs, PyObject* names
     Node* n = evaluated_node(need_array_object(v[0], "export_address"));
     Access access = need_access(v[1]);
     if (std::string reason = refusal(n, access); !reason.empty())
-      raise_copy_required(message("bridge.export_address", "the bytes cannot be shared: " + reason + ".", describe(n), "", "copy=None"));
+      raise_copy_required(message("bridge.export_address", "the bytes cannot be shared: " + reason + ".", describe(n),
+                                  "", "copy=None"));
     Ref lease(new_lease(n, access, static_text(need_text(v[2])), "address"));
     return Py_BuildValue("(OK)", lease.get(), static_cast<unsigned long long>(reinterpret_cast<uintptr_t>(n->data)));
   });
@@ -148,7 +158,8 @@ bool is_plain_tensor(PyObject* tensor, const dlpack::DataType& dtype) {
   static PyObject* is_conj = PyUnicode_InternFromString("is_conj");
   auto is_false = [](PyObject* answer) { return Ref::check(answer).get() == Py_False; };
   bool complex = dtype.code == info(DType::complex64).dlpack_code;
-  bool floating = complex || dtype.code == info(DType::float32).dlpack_code || dtype.code == info(DType::bfloat16).dlpack_code;
+  bool floating =
+      complex || dtype.code == info(DType::float32).dlpack_code || dtype.code == info(DType::bfloat16).dlpack_code;
   if (floating && !is_false(PyObject_GetAttr(tensor, requires_grad))) return false;
   if (complex && !is_false(PyObject_CallMethodNoArgs(tensor, is_conj))) return false;
   return is_false(PyObject_CallMethodNoArgs(tensor, is_neg));
@@ -161,7 +172,8 @@ PyObject* torch_import(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) 
     parse_arguments({"torch_import", kNames, 3, 2, 3}, args, nargs, names, v);
     dlpack::ExchangeTable* table = dlpack::exchange_table_of(v[0]);
     dlpack::ManagedVersioned* managed = nullptr;
-    if (table->from_object(v[1], &managed) != 0) {  // sparse, meta, a wrapper subclass ...: the long way knows the words
+    if (table->from_object(v[1], &managed) !=
+        0) {  // sparse, meta, a wrapper subclass ...: the long way knows the words
       PyErr_Clear();
       Py_RETURN_NONE;
     }
@@ -211,7 +223,8 @@ RawMemory need_memory(PyObject* address, PyObject* dtype, PyObject* shape, PyObj
   if (m.address == static_cast<size_t>(-1) && PyErr_Occurred()) throw PythonError{};
   m.dtype = to_dtype(dtype);
   m.ndim = to_shape(shape, m.shape, "import_address");
-  if (to_shape(strides, m.strides, "import_address") != m.ndim) raise_value("[bridge] shape and strides differ in length.");
+  if (to_shape(strides, m.strides, "import_address") != m.ndim)
+    raise_value("[bridge] shape and strides differ in length.");
   return m;
 }
 
@@ -231,8 +244,10 @@ PyObject* py_foreign_capsule(PyObject*, Args args, Py_ssize_t nargs, PyObject* n
     PyObject* v[7] = {};
     parse_arguments({"foreign_capsule", kNames, 7, 5, 5}, args, nargs, names, v);
     RawMemory m = need_memory(v[1], v[2], v[3], v[4]);
-    ForeignMemory memory{m.dtype, m.ndim, m.shape, m.strides, reinterpret_cast<void*>(m.address), false, v[0],
-                         [](void* owner) { Py_DECREF(static_cast<PyObject*>(owner)); }};
+    ForeignMemory memory{
+        m.dtype, m.ndim, m.shape, m.strides, reinterpret_cast<void*>(m.address), false, v[0], [](void* owner) {
+          Py_DECREF(static_cast<PyObject*>(owner));
+        }};
     check_layout(memory, "bridge.foreign_capsule");
     Py_INCREF(v[0]);
     return dlpack::foreign_capsule(memory, v[5] && truth(v[5]), v[6] && truth(v[6]));
@@ -259,7 +274,8 @@ PyObject* py_copy(PyObject*, PyObject* o) {
 
 PyObject* storage_address(PyObject*, PyObject* o) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
-    return PyLong_FromUnsignedLongLong(reinterpret_cast<uintptr_t>(evaluated_node(need_array_object(o, "storage_address"))->data));
+    return PyLong_FromUnsignedLongLong(
+        reinterpret_cast<uintptr_t>(evaluated_node(need_array_object(o, "storage_address"))->data));
   });
 }
 
@@ -273,10 +289,18 @@ PyObject* leases(PyObject*, PyObject* o) {
       Access access;
     };
     Small<Seen, 16> seen;  // the lock is never held while Python runs
-    lease_snapshot(n->storage, [](void* out, const LeaseRecord& r) { static_cast<Small<Seen, 16>*>(out)->push({r.holder, r.protocol, r.access}); }, &seen);
+    lease_snapshot(
+        n->storage,
+        [](void* out, const LeaseRecord& r) {
+          static_cast<Small<Seen, 16>*>(out)->push({r.holder, r.protocol, r.access});
+        },
+        &seen);
     for (size_t i = 0; i < seen.size(); ++i) {
-      const char* access = seen[i].access == Access::write ? "write" : seen[i].access == Access::frozen ? "read" : "legacy";
-      Ref entry = Ref::check(Py_BuildValue("{s:s,s:s,s:s}", "holder", seen[i].holder, "access", access, "protocol", seen[i].protocol));
+      const char* access = seen[i].access == Access::write    ? "write"
+                           : seen[i].access == Access::frozen ? "read"
+                                                              : "legacy";
+      Ref entry = Ref::check(
+          Py_BuildValue("{s:s,s:s,s:s}", "holder", seen[i].holder, "access", access, "protocol", seen[i].protocol));
       if (PyList_Append(list.get(), entry.get()) < 0) throw PythonError{};
     }
     return list.release();
@@ -299,36 +323,53 @@ constexpr int kKeywords = METH_FASTCALL | METH_KEYWORDS;
 
 PyMethodDef methods[] = {
     {"facts", facts, METH_O,
-     "facts(a)\n--\n\n(dtype, shape, strides in elements, address, nbytes, 'write' | 'read', reason): what can be granted on a's bytes now. Evaluates."},
-    {"frozen_reason", frozen_reason, METH_O, "frozen_reason(a)\n--\n\nNone if a view that relies on nobody writing can be granted, else why not. Evaluates."},
+     "facts(a)\n--\n\n(dtype, shape, strides in elements, address, nbytes, 'write' | 'read', reason): what can be "
+     "granted on a's bytes now. Evaluates."},
+    {"frozen_reason", frozen_reason, METH_O,
+     "frozen_reason(a)\n--\n\nNone if a view that relies on nobody writing can be granted, else why not. Evaluates."},
     {"export_dlpack", fast(export_dlpack), kKeywords,
-     "export_dlpack(a, *, versioned, access, holder)\n--\n\nA DLPack capsule under a lease. access: 'write', 'read' (READ_ONLY flag) or 'frozen' (for a consumer that\n"
+     "export_dlpack(a, *, versioned, access, holder)\n--\n\nA DLPack capsule under a lease. access: 'write', 'read' "
+     "(READ_ONLY flag) or 'frozen' (for a consumer that\n"
      "never writes). Raises CopyRequired when the state of the storage does not allow it."},
-    {"export_address", fast(export_address), kKeywords, "export_address(a, *, access, holder)\n--\n\n(Lease, address): the bytes stay valid while the lease lives. Raises CopyRequired."},
+    {"export_address", fast(export_address), kKeywords,
+     "export_address(a, *, access, holder)\n--\n\n(Lease, address): the bytes stay valid while the lease lives. Raises "
+     "CopyRequired."},
     {"offer", fast(offer), METH_FASTCALL,
-     "offer(a, dtypes, alignment, layout, access, versioned, holder, /)\n--\n\nA capsule if a's dtype is in the mask, its address is aligned, its strides fit the layout (0 any, 1 none\n"
+     "offer(a, dtypes, alignment, layout, access, versioned, holder, /)\n--\n\nA capsule if a's dtype is in the mask, "
+     "its address is aligned, its strides fit the layout (0 any, 1 none\n"
      "negative, 2 compact permutation, 3 row-major) and the access can be granted; else None."},
-    {"torch_export", fast(torch_export), METH_FASTCALL, "torch_export(api, a, /)\n--\n\nA tensor over a's bytes through torch's C exchange table, or None when the plain case does not hold."},
+    {"torch_export", fast(torch_export), METH_FASTCALL,
+     "torch_export(api, a, /)\n--\n\nA tensor over a's bytes through torch's C exchange table, or None when the plain "
+     "case does not hold."},
     {"torch_import", fast(torch_import), kKeywords,
-     "torch_import(api, tensor, readonly=False)\n--\n\nAn array over a plain CPU tensor's bytes through torch's C exchange table, or None (requires_grad, conj and neg\nviews, other devices and layouts)."},
+     "torch_import(api, tensor, readonly=False)\n--\n\nAn array over a plain CPU tensor's bytes through torch's C "
+     "exchange table, or None (requires_grad, conj and neg\nviews, other devices and layouts)."},
     {"import_dlpack", fast(py_import_dlpack), kKeywords,
-     "import_dlpack(capsule, *, readonly=False)\n--\n\nAn array over a capsule's memory; the capsule is consumed. readonly=True: nobody writes while the array lives."},
+     "import_dlpack(capsule, *, readonly=False)\n--\n\nAn array over a capsule's memory; the capsule is consumed. "
+     "readonly=True: nobody writes while the array lives."},
     {"import_buffer", fast(py_import_buffer), kKeywords,
-     "import_buffer(obj, *, readonly=False)\n--\n\nAn array over a buffer's memory (PEP 3118). Raises DTypeError, CopyRequired (strides between elements)."},
+     "import_buffer(obj, *, readonly=False)\n--\n\nAn array over a buffer's memory (PEP 3118). Raises DTypeError, "
+     "CopyRequired (strides between elements)."},
     {"import_address", fast(py_import_address), kKeywords,
-     "import_address(owner, address, dtype, shape, strides, *, writable)\n--\n\nAn array over raw memory that owner keeps alive; strides in elements. The caller vouches for the range."},
+     "import_address(owner, address, dtype, shape, strides, *, writable)\n--\n\nAn array over raw memory that owner "
+     "keeps alive; strides in elements. The caller vouches for the range."},
     {"foreign_capsule", fast(py_foreign_capsule), kKeywords,
-     "foreign_capsule(owner, address, dtype, shape, strides, *, versioned=False, readonly=False)\n--\n\nA DLPack capsule over raw memory that owner keeps alive; strides in elements."},
+     "foreign_capsule(owner, address, dtype, shape, strides, *, versioned=False, readonly=False)\n--\n\nA DLPack "
+     "capsule over raw memory that owner keeps alive; strides in elements."},
     {"from_dlpack", fast(py_from_dlpack), kKeywords,
-     "from_dlpack(x, *, device=None, copy=None)\n--\n\nAn array over the memory of any DLPack exporter (or a capsule); no byte is copied unless copy=True.\n\n"
-     "Raises BufferError if the memory is not on the CPU (device=\"cpu\" asks the producer for a copy), DTypeError if the\n"
+     "from_dlpack(x, *, device=None, copy=None)\n--\n\nAn array over the memory of any DLPack exporter (or a capsule); "
+     "no byte is copied unless copy=True.\n\n"
+     "Raises BufferError if the memory is not on the CPU (device=\"cpu\" asks the producer for a copy), DTypeError if "
+     "the\n"
      "element type has no counterpart, BridgeError if the capsule is damaged. Source: array API standard, DLPack 1.3."},
     {"copy", py_copy, METH_O, "copy(a)\n--\n\nAn evaluated array with the same values in dense memory of its own."},
     {"storage_address", storage_address, METH_O, "storage_address(a)\n--\n\nAddress of a's first element. Evaluates."},
     {"leases", leases, METH_O,
-     "leases(a)\n--\n\nThe foreign views that are alive on a's bytes: a list of dicts with holder, access ('write', 'read', 'legacy') and protocol."},
+     "leases(a)\n--\n\nThe foreign views that are alive on a's bytes: a list of dicts with holder, access ('write', "
+     "'read', 'legacy') and protocol."},
     {"release", py_release, METH_O,
-     "release(a)\n--\n\nMove a to memory of its own if foreign views are alive on its bytes (or the bytes are foreign); the views keep the old bytes."},
+     "release(a)\n--\n\nMove a to memory of its own if foreign views are alive on its bytes (or the bytes are "
+     "foreign); the views keep the old bytes."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -337,7 +378,8 @@ PyMethodDef methods[] = {
 void add_doors(PyObject* module) {
   if (PyModule_AddFunctions(module, methods) < 0) throw PythonError{};
   Ref table = Ref::check(dlpack::exchange_table_capsule());
-  if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(array_type), "__dlpack_c_exchange_api__", table.get()) < 0) throw PythonError{};
+  if (PyObject_SetAttrString(reinterpret_cast<PyObject*>(array_type), "__dlpack_c_exchange_api__", table.get()) < 0)
+    throw PythonError{};
 }
 
 }  // namespace bridge

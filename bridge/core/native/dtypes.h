@@ -6,8 +6,21 @@
 namespace bridge {
 
 enum class DType : uint8_t {
-  bool_, uint8, uint16, uint32, uint64, int8, int16, int32, int64,
-  float16, bfloat16, float32, float64, complex64, complex128,
+  bool_,
+  uint8,
+  uint16,
+  uint32,
+  uint64,
+  int8,
+  int16,
+  int32,
+  int64,
+  float16,
+  bfloat16,
+  float32,
+  float64,
+  complex64,
+  complex128,
 };
 inline constexpr int kDTypeCount = 15;
 

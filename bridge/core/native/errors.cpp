@@ -12,8 +12,8 @@ void raise_buffer(const std::string& text) { throw Error(PyExc_BufferError, text
 void raise_copy_required(const std::string& text) { throw Error("CopyRequired", text); }
 void raise_dtype(const std::string& text) { throw Error("DTypeError", text); }
 
-std::string message(const std::string& tag, const std::string& problem, const std::string& got,
-                    const std::string& want, const std::string& fix) {
+std::string message(const std::string& tag, const std::string& problem, const std::string& got, const std::string& want,
+                    const std::string& fix) {
   std::string text = "[" + tag + "] " + problem;
   if (!got.empty()) text += "\n  got:  " + got;
   if (!want.empty()) text += "\n  want: " + want;
@@ -38,15 +38,11 @@ void set_python_error_from_current_exception() noexcept {
     throw;
   } catch (const PythonError&) {
     if (!PyErr_Occurred()) PyErr_SetString(PyExc_SystemError, "bridge: an error was reported but none is set");
-  } catch (const Error& error) {
-    set_python_error(error);
-  } catch (const MemoryLimit& error) {
+  } catch (const Error& error) { set_python_error(error); } catch (const MemoryLimit& error) {
     PyErr_SetString(PyExc_MemoryError, error.what());
   } catch (const std::bad_alloc&) {
     if (!PyErr_Occurred()) PyErr_NoMemory();
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  } catch (...) {
+  } catch (const std::exception& error) { PyErr_SetString(PyExc_RuntimeError, error.what()); } catch (...) {
     PyErr_SetString(PyExc_SystemError, "bridge: unknown C++ exception");
   }
 }

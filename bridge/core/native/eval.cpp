@@ -129,8 +129,10 @@ class Evaluation {
         if (operand->mark <= 0) continue;
         Step& o = steps_[static_cast<size_t>(operand->mark - 1)];
         bool same = fusable && (n->op == Op::reduction || same_shape(operand, n));
-        if (!same || (o.offer != -1 && o.offer != s.group)) o.offer = -2;
-        else o.offer = s.group;
+        if (!same || (o.offer != -1 && o.offer != s.group))
+          o.offer = -2;
+        else
+          o.offer = s.group;
       }
     }
   }

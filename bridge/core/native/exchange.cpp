@@ -36,13 +36,15 @@ std::string frozen_by(Storage* s) {
 
 std::string write_refusal(Node* n) {
   Storage* s = n->storage;
-  if (!n->is(kDense) && overlaps_itself(n->ndim, n->shape, n->strides)) return "the array is a broadcast: several of its elements are the same bytes";
+  if (!n->is(kDense) && overlaps_itself(n->ndim, n->shape, n->strides))
+    return "the array is a broadcast: several of its elements are the same bytes";
   if (s->imported && !s->owner_writes) return "the memory was imported read-only";
   if (std::string reason = frozen_by(s); !reason.empty()) return reason;
   flush_readers(s);
   bool window = n->is(kWindow) && s->open();  // one of the outside's own writers
   if (window) return "";
-  if (s->writers.load() > 0 && s->lessee != n) return "a writable view of another array is alive: " + live_holder(s, Access::write);
+  if (s->writers.load() > 0 && s->lessee != n)
+    return "a writable view of another array is alive: " + live_holder(s, Access::write);
   if (s->n_nodes > 1 || n->handles > 1) return "another array shares the storage";
   return "";
 }
@@ -79,14 +81,14 @@ void copy_elements(const Node* source, Node* target) {
   spec.size = target->size;
   memcpy(spec.shape, target->shape, sizeof(int64_t) * target->ndim);
   Input& in = spec.inputs[0];
-  in.dtype = source->dtype;
+  DType moved = in.dtype = moved_as(source->dtype);
   in.is_scalar = false;
   in.data = source->data;
   in.strides = source->is(kDense) ? nullptr : source->strides;
   spec.n_inputs = 1;
-  spec.tape[0] = {Stage::copy, source->dtype, source->dtype, 0, -1, -1};
+  spec.tape[0] = {Stage::copy, moved, moved, 0, -1, -1};
   spec.n_tape = 1;
-  spec.outputs[0] = {1, target->dtype, target->data, target->is(kDense) ? nullptr : target->strides};
+  spec.outputs[0] = {1, moved, target->data, target->is(kDense) ? nullptr : target->strides};
   spec.n_outputs = 1;
   run_kernel(spec);
 }

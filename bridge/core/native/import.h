@@ -20,7 +20,8 @@ NodeRef adopt(const ForeignMemory&, const char* tag);
 void check_layout(const ForeignMemory&, const char* tag);  // extents and reach are countable, the pointer is there
 
 NodeRef import_buffer(PyObject* object, bool readonly);
-NodeRef import_address(PyObject* owner, uintptr_t address, DType, int ndim, const int64_t* shape, const int64_t* strides, bool writable);
+NodeRef import_address(PyObject* owner, uintptr_t address, DType, int ndim, const int64_t* shape,
+                       const int64_t* strides, bool writable);
 NodeRef from_dlpack(PyObject* x, PyObject* device, PyObject* copy);
 
 }  // namespace bridge

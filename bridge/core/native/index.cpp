@@ -36,8 +36,9 @@ void take_integer(Selection& s, PyObject* key, int axis, int64_t extent) {
   long long i = given < 0 ? given + extent : given;
   if (overflow || i < 0 || i >= extent) {
     Ref text = Ref::check(PyObject_Str(index.get()));
-    raise_index(message("bridge.array", "index " + std::string(PyUnicode_AsUTF8(text.get())) + " is out of bounds for axis " +
-                                            std::to_string(axis) + " with size " + std::to_string(extent) + "."));
+    raise_index(message("bridge.array", "index " + std::string(PyUnicode_AsUTF8(text.get())) +
+                                            " is out of bounds for axis " + std::to_string(axis) + " with size " +
+                                            std::to_string(extent) + "."));
   }
   s.start[axis] = i;
   s.step[axis] = 1;
@@ -80,8 +81,10 @@ Selection select(const Node* n, PyObject* key) {
     }
   }
   if (taken > n->ndim)
-    raise_index(message("bridge.array", "too many indices: the array is " + std::to_string(n->ndim) + "-dimensional, but " +
-                                            std::to_string(taken) + " were indexed.", describe(n)));
+    raise_index(message("bridge.array",
+                        "too many indices: the array is " + std::to_string(n->ndim) + "-dimensional, but " +
+                            std::to_string(taken) + " were indexed.",
+                        describe(n)));
   if (n->ndim + added > kMaxNdim) raise_value("[bridge.array] the index would make too many dimensions.");
   int axis = 0;
   auto take_rest = [&](int count) {
@@ -130,10 +133,12 @@ int array_assign(PyObject* self, PyObject* key, PyObject* value) {
     Operand operand;
     if (!to_operand(value, &operand)) {
       if (!PyList_Check(value) && !PyTuple_Check(value))
-        raise_type(message("bridge.array", "the assigned value is neither an array nor a number.", Py_TYPE(value)->tp_name));
+        raise_type(
+            message("bridge.array", "the assigned value is neither an array nor a number.", Py_TYPE(value)->tp_name));
       operand.node = from_python(value, nullptr);
     }
-    NodeRef source = operand.is_weak() ? make_constant(n->dtype, encode(operand.weak, n->dtype, "bridge.array")) : operand.node;
+    NodeRef source =
+        operand.is_weak() ? make_constant(n->dtype, encode(operand.weak, n->dtype, "bridge.array")) : operand.node;
     // Bring the value to the shape of the selected region: axes that integers took come back as extent 1.
     int64_t region[kMaxNdim];
     memcpy(region, s.count, sizeof(int64_t) * n->ndim);
@@ -143,7 +148,8 @@ int array_assign(PyObject* self, PyObject* key, PyObject* value) {
       int drop = source->ndim - s.ndim;
       for (int i = 0; i < drop; ++i)
         if (source->shape[i] != 1)
-          raise_value(message("bridge.array", "the value cannot be broadcast to the selected region.", describe(source.get()), shape_text(s.ndim, s.shape)));
+          raise_value(message("bridge.array", "the value cannot be broadcast to the selected region.",
+                              describe(source.get()), shape_text(s.ndim, s.shape)));
       memcpy(shape, source->shape + drop, sizeof(int64_t) * static_cast<size_t>(s.ndim));
       source = make_reshape(source.get(), s.ndim, shape);
     }

@@ -73,11 +73,11 @@ void put(ScalarValue& v, T x) {
 
 template <class T>
 void put_integer(ScalarValue& v, const Weak& w, DType t, const char* op) {
-  bool fits = w.is_unsigned ? (std::is_same_v<T, uint64_t>)
-                            : (std::is_same_v<T, uint64_t>
-                                   ? w.bits >= 0
-                                   : w.bits >= static_cast<int64_t>(std::numeric_limits<T>::min()) &&
-                                         w.bits <= static_cast<int64_t>(std::numeric_limits<T>::max()));
+  bool fits = w.is_unsigned
+                  ? (std::is_same_v<T, uint64_t>)
+                  : (std::is_same_v<T, uint64_t> ? w.bits >= 0
+                                                 : w.bits >= static_cast<int64_t>(std::numeric_limits<T>::min()) &&
+                                                       w.bits <= static_cast<int64_t>(std::numeric_limits<T>::max()));
   if (!fits) {
     std::string value = w.is_unsigned ? std::to_string(static_cast<uint64_t>(w.bits)) : std::to_string(w.bits);
     throw Error(PyExc_OverflowError,
@@ -93,8 +93,9 @@ Node* constants[kCached];
 
 void check_accepts(const Declaration& d, DType t) {
   if (d.accepts & bit(t)) return;
-  raise_dtype(message(std::string("bridge.") + d.name, std::string("this operation is not defined for ") + info(t).name + ".",
-                      info(t).name, "", std::string("convert first, for example a.astype(bridge.") +
+  raise_dtype(message(std::string("bridge.") + d.name,
+                      std::string("this operation is not defined for ") + info(t).name + ".", info(t).name, "",
+                      std::string("convert first, for example a.astype(bridge.") +
                           (d.accepts & bit(DType::float32) ? "float32" : "int32") + ")"));
 }
 
@@ -148,7 +149,9 @@ DType promote_weak(DType t, const Weak& w) {
 
 ScalarValue encode(const Weak& w, DType t, const char* op) {
   ScalarValue v{};
-  double real = w.category <= Weak::integer ? (w.is_unsigned ? static_cast<double>(static_cast<uint64_t>(w.bits)) : static_cast<double>(w.bits)) : w.real;
+  double real = w.category <= Weak::integer
+                    ? (w.is_unsigned ? static_cast<double>(static_cast<uint64_t>(w.bits)) : static_cast<double>(w.bits))
+                    : w.real;
   switch (t) {
     case DType::bool_: put<uint8_t>(v, w.category <= Weak::integer ? w.bits != 0 : (w.real != 0 || w.imag != 0)); break;
     case DType::float16: put(v, half_bits(real)); break;
@@ -168,7 +171,8 @@ ScalarValue encode(const Weak& w, DType t, const char* op) {
     default: {
       Weak i = w;
       if (w.category >= Weak::floating) {
-        if (!(std::fabs(w.real) < 9.2e18)) raise_value(message(op, std::string("the value is not representable in ") + info(t).name + "."));
+        if (!(std::fabs(w.real) < 9.2e18))
+          raise_value(message(op, std::string("the value is not representable in ") + info(t).name + "."));
         i.bits = static_cast<int64_t>(w.real);
         i.is_unsigned = false;
       }
@@ -211,7 +215,8 @@ NodeRef make_constant(DType t, const ScalarValue& value, int ndim, const int64_t
     uint64_t h = (bits[0] ^ bits[1] * 31 ^ static_cast<uint64_t>(t) * 0x9e37) * 0x9e3779b97f4a7c15ull;
     slot = static_cast<int>(h >> 56);
     Node* hit = constants[slot];
-    if (hit && hit->op == Op::constant && hit->dtype == t && !memcmp(hit->scalar.bytes, value.bytes, 16) && hit->handles == 0)
+    if (hit && hit->op == Op::constant && hit->dtype == t && !memcmp(hit->scalar.bytes, value.bytes, 16) &&
+        hit->handles == 0)
       return NodeRef::borrow(hit);
   }
   NodeRef n(new_node(Op::constant, t, ndim, 0));
@@ -301,7 +306,8 @@ NodeRef make_elementwise(Stage stage, Operand* operands, int n) {
 NodeRef make_with_scalar(Stage stage, Node* a, const ScalarValue& b) {
   const Declaration& d = declaration(stage);
   NodeRef scalar = make_constant(a->dtype, b);
-  bool plain = (d.accepts & bit(a->dtype)) && (d.rule == Rule::same || d.rule == Rule::floating || d.rule == Rule::boolean);
+  bool plain =
+      (d.accepts & bit(a->dtype)) && (d.rule == Rule::same || d.rule == Rule::floating || d.rule == Rule::boolean);
   if (!plain) {
     Operand operands[2] = {{NodeRef::borrow(a), {}}, {std::move(scalar), {}}};
     return make_elementwise(stage, operands, 2);
@@ -318,7 +324,8 @@ NodeRef make_with_scalar(Stage stage, Node* a, const ScalarValue& b) {
 NodeRef make_binary(Stage stage, Node* a, Node* b) {
   const Declaration& d = declaration(stage);
   bool plain = a->dtype == b->dtype && (d.accepts & bit(a->dtype)) && a->ndim == b->ndim &&
-               (d.rule == Rule::same || d.rule == Rule::boolean || (d.rule == Rule::floating && kind(a->dtype) >= Kind::floating));
+               (d.rule == Rule::same || d.rule == Rule::boolean ||
+                (d.rule == Rule::floating && kind(a->dtype) >= Kind::floating));
   for (int i = 0; plain && i < a->ndim; ++i) plain = a->shape[i] == b->shape[i];
   if (!plain) {
     Operand operands[2] = {{NodeRef::borrow(a), {}}, {NodeRef::borrow(b), {}}};
@@ -372,11 +379,13 @@ NodeRef make_reduction(Reduce op, Node* a, uint32_t axes, bool keepdims) {
 }
 
 NodeRef make_matmul(const Operand& left, const Operand& right) {
-  if (left.is_weak() || right.is_weak()) raise_value("[bridge.matmul] a scalar operand has no axis to contract; use * instead.");
+  if (left.is_weak() || right.is_weak())
+    raise_value("[bridge.matmul] a scalar operand has no axis to contract; use * instead.");
   DType t = promote(left.node->dtype, right.node->dtype);
   NodeRef a = make_cast(left.node.get(), t), b = make_cast(right.node.get(), t);
   std::string got = describe(left.node.get()) + " @ " + describe(right.node.get());
-  if (a->ndim == 0 || b->ndim == 0) raise_value(message("bridge.matmul", "a 0-d operand has no axis to contract.", got));
+  if (a->ndim == 0 || b->ndim == 0)
+    raise_value(message("bridge.matmul", "a 0-d operand has no axis to contract.", got));
   bool vector_a = a->ndim == 1, vector_b = b->ndim == 1;
   if (vector_a) {
     int64_t s[2] = {1, a->shape[0]};
@@ -387,13 +396,15 @@ NodeRef make_matmul(const Operand& left, const Operand& right) {
     b = make_reshape(b.get(), 2, s);
   }
   if (a->shape[a->ndim - 1] != b->shape[b->ndim - 2])
-    raise_value(message("bridge.matmul", "the contracted extents differ.", got, "last axis of the first == second-last axis of the second"));
+    raise_value(message("bridge.matmul", "the contracted extents differ.", got,
+                        "last axis of the first == second-last axis of the second"));
   int batch = std::max(a->ndim, b->ndim) - 2;
   int64_t shape[kMaxNdim];
   for (int i = 0; i < batch; ++i) {
     int ia = i - (batch - (a->ndim - 2)), ib = i - (batch - (b->ndim - 2));
     int64_t ea = ia < 0 ? 1 : a->shape[ia], eb = ib < 0 ? 1 : b->shape[ib];
-    if (ea != eb && ea != 1 && eb != 1) raise_value(message("bridge.matmul", "the batch axes cannot be broadcast together.", got));
+    if (ea != eb && ea != 1 && eb != 1)
+      raise_value(message("bridge.matmul", "the batch axes cannot be broadcast together.", got));
     shape[i] = ea == 1 ? eb : ea;
   }
   shape[batch] = a->shape[a->ndim - 2];
@@ -426,7 +437,8 @@ NodeRef make_concatenate(NodeRef* arrays, int n, int axis) {
     for (int i = 0; fits && i < first->ndim; ++i) fits = i == axis || arrays[k]->shape[i] == first->shape[i];
     if (!fits)
       raise_value(message("bridge.concatenate", "the arrays differ in more than the axis that is joined.",
-                          describe(first) + " and " + describe(arrays[k].get()), "equal extents on every axis but " + std::to_string(axis)));
+                          describe(first) + " and " + describe(arrays[k].get()),
+                          "equal extents on every axis but " + std::to_string(axis)));
     shape[axis] += arrays[k]->shape[axis];
   }
   NodeRef node(new_node(Op::concatenate, t, first->ndim, n));
@@ -474,7 +486,9 @@ std::string describe(const Node* n) {
 int normalize_axis(int64_t axis, int ndim, const char* op) {
   int64_t wrapped = axis < 0 ? axis + ndim : axis;
   if (wrapped < 0 || wrapped >= ndim)
-    raise_axis(message(std::string("bridge.") + op, "axis " + std::to_string(axis) + " is out of bounds for an array of " + std::to_string(ndim) + " dimensions."));
+    raise_axis(message(
+        std::string("bridge.") + op,
+        "axis " + std::to_string(axis) + " is out of bounds for an array of " + std::to_string(ndim) + " dimensions."));
   return static_cast<int>(wrapped);
 }
 

@@ -4,8 +4,8 @@
 namespace bridge {
 
 enum class Isa { v2 = 0, v3 = 1, v4 = 2, neon = 3, generic = 4 };
-Isa isa();                    // throws std::runtime_error when BRIDGE_ISA names a level this machine lacks or an unknown one
+Isa isa();  // throws std::runtime_error when BRIDGE_ISA names a level this machine lacks or an unknown one
 const char* isa_name();
-bool has_avx512_bf16();       // v4 only: vdpbf16ps may be used
+bool has_avx512_bf16();  // v4 only: vdpbf16ps may be used
 
 }  // namespace bridge

@@ -74,6 +74,9 @@ struct KernelSpec {
   void* reduce_data = nullptr;      // dense row-major over the kept axes
 };
 
+// The dtype as which elements are moved: a half through float32 would lose the payload of a NaN.
+constexpr DType moved_as(DType t) { return t == DType::float16 || t == DType::bfloat16 ? DType::uint16 : t; }
+
 // Run on this thread and the pool. The GIL need not be held. Throws std::bad_alloc only.
 void run_kernel(const KernelSpec&);
 // Rough cost of run_kernel on one thread, in nanoseconds (decides threads and releasing the GIL).

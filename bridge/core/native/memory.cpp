@@ -50,9 +50,7 @@ size_t physical_memory() {
   return total;
 }
 
-struct Free {
-  Free* next;
-};
+struct Free { Free* next; };
 
 struct Allocator {
   SpinLock lock;

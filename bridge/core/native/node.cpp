@@ -102,8 +102,10 @@ void set_shape(Node* n, const int64_t* shape) {
   bool empty = false;
   for (int i = 0; i < n->ndim; ++i) {
     n->shape[i] = shape[i];
-    if (shape[i] == 0) empty = true;
-    else overflow |= __builtin_mul_overflow(size, shape[i], &size);
+    if (shape[i] == 0)
+      empty = true;
+    else
+      overflow |= __builtin_mul_overflow(size, shape[i], &size);
   }
   int64_t bytes;
   if (!empty) overflow |= __builtin_mul_overflow(size, itemsize(n->dtype), &bytes);

@@ -16,9 +16,15 @@ enum class Op : uint8_t {
   elementwise,  // attribute: Stage
   reduction,    // attribute: Reduce, axes
   // views: share the bytes of their input once that has bytes
-  broadcast, transpose, slice, reshape,
+  broadcast,
+  transpose,
+  slice,
+  reshape,
   // structured: a kernel of their own
-  matmul, concatenate, slice_update, arange,
+  matmul,
+  concatenate,
+  slice_update,
+  arange,
 };
 
 struct Node;

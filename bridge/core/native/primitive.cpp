@@ -10,8 +10,7 @@ namespace {
 enum class Kind_ : uint8_t { elementwise, reduction, index_reduction, structured };
 
 struct PrimitiveObject {
-  PyObject_HEAD
-  vectorcallfunc vectorcall;
+  PyObject_HEAD vectorcallfunc vectorcall;
   Kind_ kind;
   int id;               // Stage or Reduce
   NativeCall call;      // structured
@@ -27,7 +26,8 @@ PyObject* call_elementwise(PrimitiveObject* self, PyObject* const* args, Py_ssiz
   auto stage = static_cast<Stage>(self->id);
   int arity = stage_arity(stage);
   if (n != arity)
-    raise_type("bridge." + std::string(self->name) + "() takes " + std::to_string(arity) + " positional arguments but " + std::to_string(n) + " were given");
+    raise_type("bridge." + std::string(self->name) + "() takes " + std::to_string(arity) +
+               " positional arguments but " + std::to_string(n) + " were given");
   if (names) {
     static const char* const kNames[] = {"stream"};
     PyObject* stream = nullptr;
@@ -53,7 +53,8 @@ PyObject* call_reduction(PrimitiveObject* self, PyObject* const* args, Py_ssize_
   bool keepdims = values[2] && truth(values[2]);
   PyObject* axis = values[1] == Py_None ? nullptr : values[1];
   if (self->kind == Kind_::index_reduction && axis && !PyIndex_Check(axis))
-    raise_type(message(std::string("bridge.") + self->name, "axis must be an integer or None.", Py_TYPE(axis)->tp_name));
+    raise_type(
+        message(std::string("bridge.") + self->name, "axis must be an integer or None.", Py_TYPE(axis)->tp_name));
   return wrap(make_reduction(static_cast<Reduce>(self->id), a, axes_mask(axis, a->ndim, self->name), keepdims));
 }
 
@@ -79,8 +80,12 @@ PyObject* primitive_repr(PyObject* self) {
   return PyUnicode_FromFormat("<bridge %s primitive '%s'>", p->kind_name, p->name);
 }
 
-PyObject* get_name(PyObject* self, void*) { return PyUnicode_FromString(reinterpret_cast<PrimitiveObject*>(self)->name); }
-PyObject* get_kind(PyObject* self, void*) { return PyUnicode_FromString(reinterpret_cast<PrimitiveObject*>(self)->kind_name); }
+PyObject* get_name(PyObject* self, void*) {
+  return PyUnicode_FromString(reinterpret_cast<PrimitiveObject*>(self)->name);
+}
+PyObject* get_kind(PyObject* self, void*) {
+  return PyUnicode_FromString(reinterpret_cast<PrimitiveObject*>(self)->kind_name);
+}
 PyObject* get_module(PyObject*, void*) { return PyUnicode_FromString("bridge"); }
 PyObject* get_doc(PyObject* self, void*) {
   PyObject* doc = reinterpret_cast<PrimitiveObject*>(self)->doc;
@@ -90,7 +95,9 @@ int set_doc(PyObject* self, PyObject* value, void*) {
   Py_XSETREF(reinterpret_cast<PrimitiveObject*>(self)->doc, Py_XNewRef(value));
   return 0;
 }
-PyObject* primitive_reduce(PyObject* self, PyObject*) { return PyUnicode_FromString(reinterpret_cast<PrimitiveObject*>(self)->name); }
+PyObject* primitive_reduce(PyObject* self, PyObject*) {
+  return PyUnicode_FromString(reinterpret_cast<PrimitiveObject*>(self)->name);
+}
 
 void primitive_dealloc(PyObject* self) {
   auto* p = reinterpret_cast<PrimitiveObject*>(self);
@@ -128,9 +135,10 @@ PyType_Slot primitive_slots[] = {
     {Py_tp_members, primitive_members},
     {0, nullptr},
 };
-PyType_Spec primitive_spec = {"bridge.Primitive", sizeof(PrimitiveObject), 0,
-                              Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-                              primitive_slots};
+PyType_Spec primitive_spec = {
+    "bridge.Primitive", sizeof(PrimitiveObject), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    primitive_slots};
 
 void set_declaration(Declaration& d, const char* name, Rule rule, unsigned accepts) {
   d.name = name;
@@ -142,7 +150,8 @@ void set_declaration(Declaration& d, const char* name, Rule rule, unsigned accep
 
 void make_primitive_type(PyObject* module) {
   primitive_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&primitive_spec));
-  if (!primitive_type || PyModule_AddObjectRef(module, "Primitive", reinterpret_cast<PyObject*>(primitive_type)) < 0) throw PythonError{};
+  if (!primitive_type || PyModule_AddObjectRef(module, "Primitive", reinterpret_cast<PyObject*>(primitive_type)) < 0)
+    throw PythonError{};
 }
 
 PyObject* declare(PyObject*, PyObject* args, PyObject* keywords) {
@@ -151,7 +160,8 @@ PyObject* declare(PyObject*, PyObject* args, PyObject* keywords) {
     const char *name, *kind, *result = "same";
     PyObject* arity = Py_None;
     unsigned accepts = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "ss|$OIs:declare", const_cast<char**>(names), &name, &kind, &arity, &accepts, &result))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "ss|$OIs:declare", const_cast<char**>(names), &name, &kind, &arity,
+                                     &accepts, &result))
       throw PythonError{};
     std::string k = kind;
     int id = -1;
@@ -169,15 +179,17 @@ PyObject* declare(PyObject*, PyObject* args, PyObject* keywords) {
       raise_value("[bridge.declare] unknown kind '" + k + "'.");
     }
     if (id < 0 && !call)
-      raise_value(message("bridge.declare", "'" + std::string(name) + "' is declared in Python and has no C++ side.", "kind " + k, "",
-                          k == "elementwise" ? "add a row to stages.def and a stage of that name" : "add the kernel of that name"));
+      raise_value(message(
+          "bridge.declare", "'" + std::string(name) + "' is declared in Python and has no C++ side.", "kind " + k, "",
+          k == "elementwise" ? "add a row to stages.def and a stage of that name" : "add the kernel of that name"));
     const char* fixed = static_cast<const char*>(PyMem_Malloc(strlen(name) + 1));
     if (!fixed) throw std::bad_alloc();
     strcpy(const_cast<char*>(fixed), name);  // a declaration lives as long as the process
     if (which == Kind_::elementwise) {
       auto stage = static_cast<Stage>(id);
       if (arity != Py_None && PyLong_AsLong(arity) != stage_arity(stage))
-        raise_value("[bridge.declare] '" + std::string(name) + "' has arity " + std::to_string(stage_arity(stage)) + " in C++.");
+        raise_value("[bridge.declare] '" + std::string(name) + "' has arity " + std::to_string(stage_arity(stage)) +
+                    " in C++.");
       set_declaration(declaration(stage), fixed, find_rule(result), accepts);
     } else if (which != Kind_::structured) {
       set_declaration(declaration(static_cast<Reduce>(id)), fixed, find_rule(result), accepts);
@@ -189,10 +201,11 @@ PyObject* declare(PyObject*, PyObject* args, PyObject* keywords) {
     p->id = id;
     p->call = call;
     p->name = fixed;
-    p->kind_name = which == Kind_::elementwise ? "elementwise" : which == Kind_::reduction ? "reduction"
-                   : which == Kind_::index_reduction                                       ? "index_reduction"
-                   : k == "view"                                                           ? "view"
-                                                                                           : "structured";
+    p->kind_name = which == Kind_::elementwise       ? "elementwise"
+                   : which == Kind_::reduction       ? "reduction"
+                   : which == Kind_::index_reduction ? "index_reduction"
+                   : k == "view"                     ? "view"
+                                                     : "structured";
     p->doc = nullptr;
     p->weakrefs = nullptr;
     return reinterpret_cast<PyObject*>(p);
@@ -206,7 +219,8 @@ uint32_t axes_mask(PyObject* axis, int ndim, const char* op) {
   uint32_t mask = 0;
   for (int i = 0; i < count; ++i) {
     uint32_t b = 1u << normalize_axis(values[i], ndim, op);
-    if (mask & b) raise_value(message(std::string("bridge.") + op, "an axis is given twice.", shape_text(count, values)));
+    if (mask & b)
+      raise_value(message(std::string("bridge.") + op, "an axis is given twice.", shape_text(count, values)));
     mask |= b;
   }
   return mask;
@@ -214,14 +228,16 @@ uint32_t axes_mask(PyObject* axis, int ndim, const char* op) {
 
 void parse_arguments(const Signature& s, PyObject* const* args, Py_ssize_t n, PyObject* names, PyObject** values) {
   if (n > s.max_positional)
-    raise_type(std::string(s.function) + "() takes at most " + std::to_string(s.max_positional) + " positional arguments but " + std::to_string(n) + " were given");
+    raise_type(std::string(s.function) + "() takes at most " + std::to_string(s.max_positional) +
+               " positional arguments but " + std::to_string(n) + " were given");
   for (Py_ssize_t i = 0; i < n; ++i) values[i] = args[i];
   Py_ssize_t n_names = names ? PyTuple_GET_SIZE(names) : 0;
   for (Py_ssize_t i = 0; i < n_names; ++i) {
     PyObject* name = PyTuple_GET_ITEM(names, i);
     int at = 0;
     while (at < s.count && PyUnicode_CompareWithASCIIString(name, s.names[at]) != 0) ++at;
-    if (at == s.count) raise_type(std::string(s.function) + "() got an unexpected keyword argument '" + PyUnicode_AsUTF8(name) + "'");
+    if (at == s.count)
+      raise_type(std::string(s.function) + "() got an unexpected keyword argument '" + PyUnicode_AsUTF8(name) + "'");
     if (values[at]) raise_type(std::string(s.function) + "() got multiple values for argument '" + s.names[at] + "'");
     values[at] = args[n + i];
   }

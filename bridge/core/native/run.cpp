@@ -94,9 +94,7 @@ void run_spec(const KernelSpec& spec, Reads& reads) {
 }
 
 // Room for the strides of every input of one kernel.
-struct StrideArena {
-  int64_t values[kMaxInputs][kMaxNdim];
-};
+struct StrideArena { int64_t values[kMaxInputs][kMaxNdim]; };
 
 void describe_input(Input& in, const Node* n, const KernelSpec& spec, int64_t* strides, Reads& reads) {
   in.dtype = n->dtype;
@@ -200,7 +198,8 @@ void run_fused(Steps& steps, const Group& g, int32_t group_index) {
         if (last && reduces)
           spec.reduce_data = data;
         else
-          spec.outputs[spec.n_outputs++] = {static_cast<int16_t>(spec.n_inputs + s.offer), s.node->dtype, data, nullptr};
+          spec.outputs[spec.n_outputs++] = {static_cast<int16_t>(spec.n_inputs + s.offer), s.node->dtype, data,
+                                            nullptr};
       }
       if (last) break;
     }
@@ -211,6 +210,8 @@ void run_fused(Steps& steps, const Group& g, int32_t group_index) {
       spec.reduce_in = root->input(0)->dtype;
       spec.reduce_out = root->dtype;
     }
+    if (spec.n_tape == 1 && spec.tape[0].stage == Stage::copy && !reduces)
+      spec.inputs[0].dtype = spec.tape[0].in = spec.tape[0].out = spec.outputs[0].dtype = moved_as(root->dtype);
     run_spec(spec, reads);
   } catch (...) {
     drop_fresh();
@@ -228,9 +229,10 @@ void copy_to(const Node* n, void* out, const int64_t* strides) {
   set_space(spec, n);
   describe_input(spec.inputs[0], n, spec, arena.values[0], reads);
   spec.n_inputs = 1;
-  spec.tape[0] = {Stage::copy, n->dtype, n->dtype, 0, -1, -1};
+  DType moved = spec.inputs[0].dtype = moved_as(n->dtype);
+  spec.tape[0] = {Stage::copy, moved, moved, 0, -1, -1};
   spec.n_tape = 1;
-  spec.outputs[0] = {1, n->dtype, out, strides};
+  spec.outputs[0] = {1, moved, out, strides};
   spec.n_outputs = 1;
   run_spec(spec, reads);
 }
@@ -289,7 +291,8 @@ void run_matmul(Node* n) {
   log_kernel([&] { return "kernel matmul " + describe(a) + " @ " + describe(b) + " -> " + describe(n); });
   int64_t batches = 1;
   for (int i = 0; i < batch_axes; ++i) batches *= n->shape[i];
-  double cost = 0.05 * static_cast<double>(batches) * static_cast<double>(m) * static_cast<double>(cols) * static_cast<double>(k);
+  double cost =
+      0.05 * static_cast<double>(batches) * static_cast<double>(m) * static_cast<double>(cols) * static_cast<double>(k);
   maybe_without_gil(cost, reads, [&] {
     int64_t item = itemsize(n->dtype);
     int64_t index[kMaxNdim] = {};

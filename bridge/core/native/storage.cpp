@@ -103,8 +103,7 @@ void drop_owner(void* owner, void (*drop)(void*)) noexcept {
   auto* d = new (std::nothrow) Dropped{owner, drop, nullptr};
   if (!d) return;  // a leak is the only safe answer without the GIL and without memory
   d->next = dropped.load(std::memory_order_relaxed);
-  while (!dropped.compare_exchange_weak(d->next, d, std::memory_order_release, std::memory_order_relaxed)) {
-  }
+  while (!dropped.compare_exchange_weak(d->next, d, std::memory_order_release, std::memory_order_relaxed)) {}
   if (!drain_scheduled.exchange(true) && Py_AddPendingCall(drain_pending, nullptr) != 0) drain_scheduled.store(false);
 }
 

@@ -18,7 +18,8 @@ struct Parsed {
 
 // Parses `name(a, b, ..., stream=None)`; the stream is the last name.
 template <int N>
-Parsed<N> parse(const char* function, const char* const (&names)[N], int required, int max_positional, Args args, Py_ssize_t n, PyObject* keywords) {
+Parsed<N> parse(const char* function, const char* const (&names)[N], int required, int max_positional, Args args,
+                Py_ssize_t n, PyObject* keywords) {
   Parsed<N> p;
   parse_arguments({function, names, N, required, max_positional}, args, n, keywords, p.values);
   check_stream(p.values[N - 1]);
@@ -36,7 +37,8 @@ int64_t need_int(PyObject* o, const char* op, const char* what) {
   Ref index(o ? PyNumber_Index(o) : nullptr);
   if (!index) {
     PyErr_Clear();
-    raise_type(message(std::string("bridge.") + op, std::string(what) + " must be an integer.", o ? Py_TYPE(o)->tp_name : "None"));
+    raise_type(message(std::string("bridge.") + op, std::string(what) + " must be an integer.",
+                       o ? Py_TYPE(o)->tp_name : "None"));
   }
   long long v = PyLong_AsLongLong(index.get());
   if (v == -1 && PyErr_Occurred()) throw PythonError{};
@@ -48,8 +50,10 @@ NodeRef reshape_to(Node* a, int ndim, int64_t* shape) {
   int64_t known = 1;
   bool fits = true;
   for (int i = 0; i < ndim; ++i) {
-    if (shape[i] == -1 && inferred < 0) inferred = i;
-    else if (shape[i] < 0 || __builtin_mul_overflow(known, shape[i], &known)) fits = false;
+    if (shape[i] == -1 && inferred < 0)
+      inferred = i;
+    else if (shape[i] < 0 || __builtin_mul_overflow(known, shape[i], &known))
+      fits = false;
   }
   if (fits && inferred >= 0) {
     fits = known > 0 && a->size % known == 0;
@@ -58,7 +62,9 @@ NodeRef reshape_to(Node* a, int ndim, int64_t* shape) {
     fits = known == a->size;
   }
   if (!fits)
-    raise_value(message("bridge.reshape", "an array of " + std::to_string(a->size) + " elements does not have that shape.", describe(a), shape_text(ndim, shape)));
+    raise_value(message("bridge.reshape",
+                        "an array of " + std::to_string(a->size) + " elements does not have that shape.", describe(a),
+                        shape_text(ndim, shape)));
   return make_reshape(a, ndim, shape);
 }
 
@@ -72,12 +78,14 @@ int shape_arguments(Args args, Py_ssize_t n, int64_t* shape, const char* op) {
 
 NodeRef transpose_by(Node* a, int count, const int64_t* axes) {
   if (count != a->ndim)
-    raise_value(message("bridge.transpose", "the axes are not a permutation of the array's.", shape_text(count, axes), "each of 0 to " + std::to_string(a->ndim - 1) + " once"));
+    raise_value(message("bridge.transpose", "the axes are not a permutation of the array's.", shape_text(count, axes),
+                        "each of 0 to " + std::to_string(a->ndim - 1) + " once"));
   int permutation[kMaxNdim];
   uint32_t seen = 0;
   for (int i = 0; i < count; ++i) {
     permutation[i] = normalize_axis(axes[i], a->ndim, "transpose");
-    if (seen >> permutation[i] & 1) raise_value(message("bridge.transpose", "an axis is named twice.", shape_text(count, axes)));
+    if (seen >> permutation[i] & 1)
+      raise_value(message("bridge.transpose", "an axis is named twice.", shape_text(count, axes)));
     seen |= 1u << permutation[i];
   }
   return make_transpose(a, permutation);
@@ -122,8 +130,10 @@ PyObject* call_flatten(Args args, Py_ssize_t n, PyObject* names) {
   if (start > end) raise_value("[bridge.flatten] start_axis is behind end_axis.");
   int ndim = 0;
   for (int i = 0; i < a->ndim; ++i) {
-    if (i > start && i <= end) shape[ndim - 1] *= a->shape[i];
-    else shape[ndim++] = a->shape[i];
+    if (i > start && i <= end)
+      shape[ndim - 1] *= a->shape[i];
+    else
+      shape[ndim++] = a->shape[i];
   }
   return wrap(make_reshape(a.get(), ndim, shape));
 }
@@ -182,7 +192,8 @@ PyObject* call_squeeze(Args args, Py_ssize_t n, PyObject* names) {
   for (int i = 0; i < a->ndim; ++i) {
     bool drop = p[1] ? mask >> i & 1 : a->shape[i] == 1;
     if (drop && a->shape[i] != 1)
-      raise_value(message("bridge.squeeze", "axis " + std::to_string(i) + " has an extent other than 1.", describe(a.get())));
+      raise_value(
+          message("bridge.squeeze", "axis " + std::to_string(i) + " has an extent other than 1.", describe(a.get())));
     if (!drop) shape[ndim++] = a->shape[i];
   }
   return wrap(make_reshape(a.get(), ndim, shape));
@@ -201,7 +212,8 @@ std::vector<NodeRef> need_arrays(PyObject* o, const char* op) {
   std::vector<NodeRef> arrays;
   if (is_array(o)) raise_type(message(std::string("bridge.") + op, "a sequence of arrays is wanted, not one array."));
   Ref items = Ref::check(PySequence_Fast(o, "a sequence of arrays is wanted"));
-  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i) arrays.push_back(need_array(PySequence_Fast_GET_ITEM(items.get(), i), op));
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i)
+    arrays.push_back(need_array(PySequence_Fast_GET_ITEM(items.get(), i), op));
   if (arrays.empty()) raise_value(message(std::string("bridge.") + op, "at least one array is needed."));
   return arrays;
 }
@@ -214,7 +226,8 @@ PyObject* call_concatenate(Args args, Py_ssize_t n, PyObject* names) {
   if (flat)
     for (NodeRef& a : arrays) a = make_reshape(a.get(), 1, &a->size);
   int64_t axis = flat || !p[1] ? 0 : need_int(p[1], "concatenate", "axis");
-  return wrap(make_concatenate(arrays.data(), static_cast<int>(arrays.size()), normalize_axis(axis, arrays[0]->ndim, "concatenate")));
+  return wrap(make_concatenate(arrays.data(), static_cast<int>(arrays.size()),
+                               normalize_axis(axis, arrays[0]->ndim, "concatenate")));
 }
 
 PyObject* call_stack(Args args, Py_ssize_t n, PyObject* names) {
@@ -228,7 +241,8 @@ PyObject* call_stack(Args args, Py_ssize_t n, PyObject* names) {
   memcpy(common, arrays[0]->shape, sizeof(int64_t) * arrays[0]->ndim);
   for (NodeRef& a : arrays) {
     if (a->ndim != ndim - 1 || memcmp(a->shape, common, sizeof(int64_t) * a->ndim))
-      raise_value(message("bridge.stack", "the arrays differ in shape.", describe(arrays[0].get()) + " and " + describe(a.get())));
+      raise_value(message("bridge.stack", "the arrays differ in shape.",
+                          describe(arrays[0].get()) + " and " + describe(a.get())));
     for (int i = 0, from = 0; i < ndim; ++i) shape[i] = i == axis ? 1 : a->shape[from++];
     a = make_reshape(a.get(), ndim, shape);
   }
@@ -256,13 +270,15 @@ Number need_number(PyObject* o, const char* op) {
   Operand operand = need_operand(o, op);
   Ref held;
   if (!operand.is_weak()) {  // a 0-d array is read
-    if (operand.node->size != 1) raise_type(message(std::string("bridge.") + op, "a number is wanted.", describe(operand.node.get())));
+    if (operand.node->size != 1)
+      raise_type(message(std::string("bridge.") + op, "a number is wanted.", describe(operand.node.get())));
     Ref boxed = Ref::check(wrap(operand.node));
     held = Ref::check(to_python(operand.node->dtype, evaluated_node(boxed.get())->data));
     if (!to_weak(held.get(), &operand.weak)) raise_type(std::string("[bridge.") + op + "] a number is wanted.");
   }
   const Weak& w = operand.weak;
-  if (w.category == Weak::complex || w.is_unsigned) raise_type(message(std::string("bridge.") + op, "the bounds must be real numbers within int64."));
+  if (w.category == Weak::complex || w.is_unsigned)
+    raise_type(message(std::string("bridge.") + op, "the bounds must be real numbers within int64."));
   if (w.category == Weak::floating) return {false, w.real, 0};
   return {true, static_cast<double>(w.bits), w.bits};
 }
@@ -280,7 +296,8 @@ PyObject* call_arange(Args args, Py_ssize_t n, PyObject* names) {
   }
   if (p[2]) step = need_number(p[2], "arange");
   bool integers = start.integer && stop.integer && step.integer;
-  if (std::isnan(start.real) || std::isnan(stop.real) || std::isnan(step.real) || std::isinf(start.real) || std::isinf(stop.real))
+  if (std::isnan(start.real) || std::isnan(stop.real) || std::isnan(step.real) || std::isinf(start.real) ||
+      std::isinf(stop.real))
     raise_value("[bridge.arange] the bounds must be finite numbers.");
   if (step.real == 0) raise_value("[bridge.arange] the step must not be zero.");
   int64_t count = 0;
@@ -304,7 +321,8 @@ PyObject* call_arange(Args args, Py_ssize_t n, PyObject* names) {
     t = small ? DType::int32 : DType::int64;
   }
   Kind k = kind(t);
-  bool native = t == DType::float32 || t == DType::float64 || ((k == Kind::signed_integer || k == Kind::unsigned_integer) && integers);
+  bool native = t == DType::float32 || t == DType::float64 ||
+                ((k == Kind::signed_integer || k == Kind::unsigned_integer) && integers);
   // Other dtypes count in a wide type and convert.
   DType made = native ? t : integers && k <= Kind::signed_integer ? DType::int64 : DType::float64;
   return wrap(make_cast(make_arange(made, count, start.real, step.real, start.bits, step.bits).get(), t));
@@ -329,16 +347,20 @@ PyObject* call_full(Args args, Py_ssize_t n, PyObject* names) {
 
 // One integer an axis, as a fixed-size list.
 void need_axes(PyObject* o, const Node* a, int64_t* values, const char* op) {
-  if (to_shape(o, values, op) != a->ndim) raise_value(message(std::string("bridge.") + op, "one integer an axis is wanted.", describe(a)));
+  if (to_shape(o, values, op) != a->ndim)
+    raise_value(message(std::string("bridge.") + op, "one integer an axis is wanted.", describe(a)));
 }
 
 void check_region(const Node* a, const int64_t* start, const int64_t* step, const int64_t* count, const char* op) {
   for (int i = 0; i < a->ndim; ++i) {
     int64_t last, span;
-    bool overflow = count[i] < 0 || (count[i] > 0 && (__builtin_mul_overflow(count[i] - 1, step[i], &span) || __builtin_add_overflow(start[i], span, &last)));
+    bool overflow = count[i] < 0 || (count[i] > 0 && (__builtin_mul_overflow(count[i] - 1, step[i], &span) ||
+                                                      __builtin_add_overflow(start[i], span, &last)));
     if (overflow || (count[i] > 0 && (start[i] < 0 || start[i] >= a->shape[i] || last < 0 || last >= a->shape[i])))
-      raise_index(message(std::string("bridge.") + op, "the region leaves the array on axis " + std::to_string(i) + ".", describe(a)));
-    if (count[i] > 1 && step[i] == 0) raise_value(message(std::string("bridge.") + op, "a step of zero selects one element many times."));
+      raise_index(message(std::string("bridge.") + op, "the region leaves the array on axis " + std::to_string(i) + ".",
+                          describe(a)));
+    if (count[i] > 1 && step[i] == 0)
+      raise_value(message(std::string("bridge.") + op, "a step of zero selects one element many times."));
   }
 }
 
@@ -361,7 +383,9 @@ PyObject* call_slice_update(Args args, Py_ssize_t n, PyObject* names) {
   int64_t start[kMaxNdim], step[kMaxNdim];
   need_axes(p.values[2], a.get(), start, "slice_update");
   need_axes(p.values[3], a.get(), step, "slice_update");
-  if (b->ndim != a->ndim) raise_value(message("bridge.slice_update", "the update has another number of axes.", describe(b.get()), describe(a.get())));
+  if (b->ndim != a->ndim)
+    raise_value(
+        message("bridge.slice_update", "the update has another number of axes.", describe(b.get()), describe(a.get())));
   check_region(a.get(), start, step, b->shape, "slice_update");
   return wrap(make_slice_update(a.get(), start, step, b->shape, b.get()));
 }
@@ -371,11 +395,21 @@ struct Entry {
   NativeCall call;
 };
 constexpr Entry kEntries[] = {
-    {"reshape", call_reshape},         {"transpose", call_transpose}, {"flatten", call_flatten},
-    {"swapaxes", call_swapaxes},       {"moveaxis", call_moveaxis},   {"expand_dims", call_expand_dims},
-    {"squeeze", call_squeeze},         {"broadcast_to", call_broadcast_to}, {"concatenate", call_concatenate},
-    {"stack", call_stack},             {"matmul", call_matmul},       {"cast", call_cast},
-    {"arange", call_arange},           {"full", call_full},           {"slice", call_slice},
+    {"reshape", call_reshape},
+    {"transpose", call_transpose},
+    {"flatten", call_flatten},
+    {"swapaxes", call_swapaxes},
+    {"moveaxis", call_moveaxis},
+    {"expand_dims", call_expand_dims},
+    {"squeeze", call_squeeze},
+    {"broadcast_to", call_broadcast_to},
+    {"concatenate", call_concatenate},
+    {"stack", call_stack},
+    {"matmul", call_matmul},
+    {"cast", call_cast},
+    {"arange", call_arange},
+    {"full", call_full},
+    {"slice", call_slice},
     {"slice_update", call_slice_update},
 };
 
@@ -395,8 +429,10 @@ PyObject* method_reshape(PyObject* self, Args args, Py_ssize_t n, PyObject* name
     check_stream(values[1]);
     int64_t shape[kMaxNdim];
     int ndim;
-    if (values[0]) ndim = to_shape(values[0], shape, "reshape");
-    else ndim = shape_arguments(args, n, shape, "reshape");
+    if (values[0])
+      ndim = to_shape(values[0], shape, "reshape");
+    else
+      ndim = shape_arguments(args, n, shape, "reshape");
     return wrap(reshape_to(node_of(self), ndim, shape));
   });
 }

@@ -45,7 +45,8 @@ NodeRef make_broadcast(Node* a, int ndim, const int64_t* shape) {
     fits = extent == wanted || extent == 1;
   }
   if (!fits)
-    raise_value(message("bridge.broadcast_to", "the array cannot be broadcast to that shape.", describe(a), shape_text(ndim, shape)));
+    raise_value(message("bridge.broadcast_to", "the array cannot be broadcast to that shape.", describe(a),
+                        shape_text(ndim, shape)));
   if (a->op == Op::constant && !a->evaluated()) return make_constant(a->dtype, a->scalar, ndim, shape);
   if (!a->evaluated()) return pending_view(Op::broadcast, a, ndim, shape);
   int64_t strides[kMaxNdim];
@@ -133,7 +134,8 @@ bool reshape_strides(int ndim, const int64_t* shape, const int64_t* strides, int
     int first_old = old_axis, first_new = new_axis;
     while (run != wanted) {
       if (run < wanted) {
-        if (--first_old < 0 || kept_strides[first_old] != kept_strides[first_old + 1] * kept_shape[first_old + 1]) return false;
+        if (--first_old < 0 || kept_strides[first_old] != kept_strides[first_old + 1] * kept_shape[first_old + 1])
+          return false;
         run *= kept_shape[first_old];
       } else {
         if (--first_new < 0) return false;
