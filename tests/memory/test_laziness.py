@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from memory.views import fresh
@@ -47,6 +51,23 @@ def test_a_chain_is_one_kernel(kernels):
     del kernels[:]
     bridge.eval(b)
     assert len(kernels) == 1
+
+
+def test_the_kernels_can_be_watched_from_outside():
+    """BRIDGE_DEBUG=kernels prints each kernel as it runs: one for a chain over four million elements."""
+    code = """
+import sys, bridge
+x, y = bridge.full((4 << 20,), 2.0), bridge.full((4 << 20,), 3.0)
+bridge.eval(x, y)
+print("begin", file=sys.stderr, flush=True)
+unused = bridge.exp(x)
+bridge.eval(((((x * 2 + 1) * x - 3) * y + x) / 4 - y) * 0.5)
+"""
+    environment = {**os.environ, "BRIDGE_DEBUG": "kernels", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    after = done.stderr.partition("begin\n")[2]
+    assert sum(line.startswith("kernel ") for line in after.splitlines()) == 1
+    assert "exp" not in after
 
 
 def test_evaluating_again_does_nothing(kernels):
