@@ -87,7 +87,7 @@ rsqrt: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: -0.5 * g * y * y * y,
     metal="precise::rsqrt({0})",
-    ulp=0.5,
+    ulp=1.5,
     sample=(1e-6, 1e6),
 )
 
@@ -98,7 +98,7 @@ erf: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: (2 / math.sqrt(math.pi)) * g * exp(-(x * x)),
     metal="bridge_erf({0})",
-    ulp=1,
+    ulp=1.5,
     sample=(-4, 4),
 )
 
@@ -109,7 +109,7 @@ sigmoid: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g * y * (1 - y),
     metal="bridge_sigmoid({0})",
-    ulp=2.5,
+    ulp=3,
     sample=(-20, 20),
 )
 

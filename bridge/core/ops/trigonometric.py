@@ -109,7 +109,7 @@ tanh: Unary = elementwise(
     result="float",
     derivative=lambda g, y, x: g * (1 - y * y),
     metal="precise::tanh({0})",
-    ulp=2.5,
+    ulp=1.5,
     sample=(-10, 10),
 )
 
