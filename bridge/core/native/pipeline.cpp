@@ -3,51 +3,72 @@
 
 #include <cstring>
 
-#include "threads.h"
-
 namespace bridge {
 namespace pipeline {
 
-Runner::Runner(const Plan& plan) : plan_(plan) {
+Runner::Runner(const Plan& plan) : plan_(plan), registers_(registers()) {
   const Program& program = plan.program;
-  for (int p = 0; p < kPlaces; p++)
-    place_[p] = program.slot[p] < 0 ? nullptr : scratch_ + static_cast<int64_t>(program.slot[p]) * program.slot_bytes;
-  for (int k = 0; k < plan.spec->n_inputs; k++)
-    if (program.source[k] == Source::scalar) fill_splat(k, plan.spec->inputs[k].value.bytes, program.chunk);
+  const KernelSpec& spec = *plan.spec;
+  const int64_t register_bytes = registers_.lanes * 32;
+  char* slots = scratch_ + program.n_temporaries * register_bytes;
+  const auto set_places = [&](int first, int count) {
+    for (int p = first; p < first + count; p++)
+      place_[p] = program.slot[p] < 0 ? nullptr : slots + static_cast<int64_t>(program.slot[p]) * program.slot_bytes;
+  };
+  set_places(0, spec.n_inputs + spec.n_tape);
+  set_places(kRawPlace, spec.n_inputs);
+  set_places(kOutPlace, spec.n_outputs);
+  for (int w = 0; w < program.n_words; w++) {
+    const WordPlan& word = program.words[w];
+    char* p = nullptr;
+    if (word.place >= kTemporaryPlace) {
+      p = scratch_ + (word.place - kTemporaryPlace) * register_bytes;
+    } else if (word.place >= kSplatPlace) {
+      p = reinterpret_cast<char*>(&splats_[word.place - kSplatPlace]);
+    }
+    words_[w] = {registers_.wide[word.code], registers_.narrow[word.code], p, p == nullptr && word.place >= 0 ? -1 : 0,
+                 word.code};
+  }
+  for (int k = 0; k < spec.n_inputs; k++)
+    if (program.source[k] == Source::scalar) set_splat(k, spec.inputs[k].value.bytes, program.chunk);
 }
 
-void Runner::fill_splat(int input, const void* element, int64_t n) {
+// The element as an operand of words, and, if strip loops read it, as a strip.
+void Runner::set_splat(int input, const void* element, int64_t n) {
   const DType dtype = plan_.spec->inputs[input].dtype;
   int size = plan_.layout.access[input].size;
-  float wide;
   if (is_half(dtype)) {
     uint16_t half;
     std::memcpy(&half, element, 2);
-    strips().widen[dtype == DType::bfloat16](&wide, &half, nullptr, nullptr, 1);
-    element = &wide;
+    strips().widen[dtype == DType::bfloat16](&splats_[input], &half, nullptr, nullptr, 1);
+    element = &splats_[input];
     size = 4;
+  } else if (dtype == DType::float32) {
+    std::memcpy(&splats_[input], element, 4);
+  } else if (dtype == DType::bool_) {
+    splats_[input] = *static_cast<const char*>(element) != 0 ? ~uint32_t{0} : 0;
   }
-  copy_strided(static_cast<char*>(place_[input]), size, static_cast<const char*>(element), 0, size, n);
+  if (place_[input] != nullptr) copy_strided(place_[input], size, static_cast<const char*>(element), 0, size, n);
 }
 
 // One chunk: `flat` is where it starts, and where the cursor stands if the plan goes by rows.
 void Runner::execute(int64_t flat, int64_t n) {
   const Layout& layout = plan_.layout;
   const Program& program = plan_.program;
-  const int inner = layout.ndim - 1, n_inputs = plan_.spec->n_inputs;
+  const int inner = layout.ndim - 1, n_inputs = plan_.spec->n_inputs, n_outputs = plan_.spec->n_outputs;
   const auto address = [&](int k) {
     const Access& access = layout.access[k];
     return plan_.by_rows ? cursor_.row[k] + cursor_.column * access.strides[inner] : access.base + flat * access.size;
   };
   for (int k = 0; k < n_inputs; k++) {
     const Access& access = layout.access[k];
-    void*& place = place_[program.in_place[k]];
+    char*& place = place_[program.in_place[k]];
     switch (program.source[k]) {
       case Source::direct: place = address(k); break;
-      case Source::splat: fill_splat(k, address(k), n); break;
+      case Source::splat: set_splat(k, address(k), n); break;
       case Source::gathered:
         if (plan_.by_rows) {
-          copy_strided(static_cast<char*>(place), access.size, address(k), access.strides[inner], access.size, n);
+          copy_strided(place, access.size, address(k), access.strides[inner], access.size, n);
         } else {
           gather(layout, access, flat, n, place);
         }
@@ -55,20 +76,25 @@ void Runner::execute(int64_t flat, int64_t n) {
       default: break;
     }
   }
-  for (int j = 0; j < plan_.spec->n_outputs; j++)
+  for (int j = 0; j < n_outputs; j++)
     if (program.sink[j] == Sink::direct) place_[program.out_place[j]] = address(n_inputs + j);
+  for (int w = 0; w < program.n_words; w++)
+    if (words_[w].mask != 0) words_[w].p = place_[program.words[w].place];
   for (int s = 0; s < program.n_steps; s++) {
     const Step& step = program.steps[s];
+    if (step.fn == nullptr) {
+      registers_.run(words_ + step.d, n);
+      continue;
+    }
     step.fn(place_[step.d], place_[step.a], step.b < 0 ? nullptr : place_[step.b],
             step.c < 0 ? nullptr : place_[step.c], n);
   }
-  for (int j = 0; j < plan_.spec->n_outputs; j++) {
+  for (int j = 0; j < n_outputs; j++) {
     if (program.sink[j] == Sink::direct) continue;
     const Access& access = layout.access[n_inputs + j];
-    const void* strip = place_[program.out_place[j]];
+    const char* strip = place_[program.out_place[j]];
     if (plan_.by_rows) {
-      copy_strided(address(n_inputs + j), access.strides[inner], static_cast<const char*>(strip), access.size,
-                   access.size, n);
+      copy_strided(address(n_inputs + j), access.strides[inner], strip, access.size, access.size, n);
     } else {
       scatter(layout, access, flat, n, strip);
     }
@@ -91,6 +117,7 @@ void Runner::run(int64_t begin, int64_t end) {
     if (cursor_.column == row) cursor_.next_row(layout);
   }
   at_ = end;
+  if (plan_.program.streams) registers_.fence();
 }
 
 const void* Runner::values(int64_t begin, int64_t n) {
@@ -115,6 +142,9 @@ const void* Runner::values(int64_t begin, int64_t n) {
 }
 
 namespace {
+
+constexpr double kThreadsAbove = 60e3;  // nanoseconds on one thread; waking a sleeping worker costs about 30 us
+constexpr double kChunkNs = 15e3;
 
 // Nanoseconds of one operation on one element on one thread; by measurement of the slowest ISA that is common (v3), roundly.
 double stage_ns(const Instr& instr) {
@@ -166,39 +196,38 @@ double element_ns(const KernelSpec& spec) {
   return ns + (spec.reduce == Reduce::none ? 0 : 0.3);
 }
 
-}  // namespace pipeline
-
-namespace {
-
-constexpr double kThreadsAbove = 60e3;  // nanoseconds on one thread; waking a sleeping worker costs about 30 us
-constexpr double kChunkNs = 15e3;
-
-struct Job { const pipeline::Plan& plan; };
-
-void run_range(void* ctx, int64_t begin, int64_t end) {
-  pipeline::Runner runner(static_cast<Job*>(ctx)->plan);
-  runner.run(begin, end);
+void for_ranges(const KernelSpec& spec, int64_t n, RangeFn fn, void* ctx) {
+  // Not worth a look: less than kThreadsAbove for any tape.
+  const double each = n < 64 ? 0 : element_ns(spec), total = each * static_cast<double>(n);
+  if (total < kThreadsAbove) return fn(ctx, 0, n);
+  const auto at_least = static_cast<int64_t>(kChunkNs / each);
+  int64_t grain = n / (8 * thread_count());
+  grain = (grain > at_least ? grain : at_least) / 4096 * 4096 + 4096;
+  parallel_for(n, grain, fn, ctx);
 }
 
-}  // namespace
+}  // namespace pipeline
 
 double estimate_ns(const KernelSpec& spec) { return 100 + static_cast<double>(spec.size) * pipeline::element_ns(spec); }
 
 void run_kernel(const KernelSpec& spec) {
   if (spec.reduce != Reduce::none) return pipeline::run_reduction(spec);
-  if (spec.size == 0) return;
-  pipeline::AxisOrder order{};
+  if (spec.size == 0 || pipeline::run_plain(spec)) return;
+  pipeline::AxisOrder order;
   order.n = spec.ndim;
-  for (int i = 0; i < spec.ndim; i++) order.axis[i] = i;
+  for (int i = 0; i < spec.ndim; i++) {
+    order.axis[i] = i;
+    order.group[i] = 0;
+  }
   pipeline::Plan plan;
   pipeline::make_plan(plan, spec, order);
-  Job job{plan};
-  const double each = pipeline::element_ns(spec), total = each * static_cast<double>(spec.size);
-  if (total < kThreadsAbove) return run_range(&job, 0, spec.size);
-  const auto at_least = static_cast<int64_t>(kChunkNs / each);
-  int64_t grain = spec.size / (8 * thread_count());
-  grain = (grain > at_least ? grain : at_least) / 4096 * 4096 + 4096;
-  parallel_for(spec.size, grain, run_range, &job);
+  pipeline::for_ranges(
+      spec, spec.size,
+      [](void* ctx, int64_t begin, int64_t end) {
+        pipeline::Runner runner(*static_cast<const pipeline::Plan*>(ctx));
+        runner.run(begin, end);
+      },
+      &plan);
 }
 
 }  // namespace bridge

@@ -5,7 +5,14 @@
 #include "pipeline_table.h"
 
 #if defined(__x86_64__)
+// GCC 12 takes the undefined lanes inside its own AVX-512 intrinsics for a mistake (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
 namespace bridge::pipeline::BRIDGE_ISA_NS {
@@ -18,9 +25,18 @@ namespace {
 
 #include "pipeline_loops.inc"
 
+#include "pipeline_vector.inc"
+
+#include "pipeline_math.inc"
+
+#include "pipeline_register.inc"
+
 }  // namespace
 
 extern const StripTable strip_table;
 constexpr StripTable strip_table = make_strip_table();
+
+void fill_register_table(RegisterTable& table);
+void fill_register_table(RegisterTable& table) { fill_table(table); }
 
 }  // namespace bridge::pipeline::BRIDGE_ISA_NS
