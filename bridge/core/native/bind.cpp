@@ -5,6 +5,7 @@
 #include "array.h"
 #include "doors.h"
 #include "eval.h"
+#include "front.h"
 #include "isa.h"
 #include "memory.h"
 #include "primitive.h"
@@ -156,6 +157,7 @@ NB_MODULE(_native, m) {
     make_array_types(m.ptr());
     make_primitive_type(m.ptr());
     add_doors(m.ptr());
+    add_front(m.ptr());
     if (PyModule_AddFunctions(m.ptr(), methods) < 0) throw PythonError{};
   } catch (const PythonError&) { throw nb::python_error(); }
   m.def("set_kernel_log", &set_callback, nb::arg("callback").none(),
