@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,6 +83,13 @@ def check(op: Declaration, name: str, operands: list[np.ndarray], arrays: list[b
 def operand_names(op: Declaration, name: str) -> list[str]:
     arity = len(op.sample)
     return ["bool", name, name] if op.result == "select" else [name] * arity
+
+
+def test_every_stage_is_declared():
+    """stages.def and the declarations name the same ops; copy is the engine's own, cast a structured op."""
+    text = (Path(__file__).parents[2] / "bridge/core/native/stages.def").read_text()
+    stages = set(re.findall(r"^BRIDGE_STAGE\((\w+), \d\)", text, re.MULTILINE))
+    assert stages - {"copy", "cast"} == {op.name for op in DECLARED}
 
 
 def test_every_primitive_has_an_oracle():
