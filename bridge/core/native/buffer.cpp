@@ -144,7 +144,7 @@ int array_getbuffer(PyObject* self, Py_buffer* view, int flags) {
       raise_buffer(
           message("bridge.array", std::string("the buffer protocol has no code for ") + info(n->dtype).name + ".",
                   describe(n), "",
-                  "numpy.asarray(a) gives an ml_dtypes array over the same bytes; a.view(bridge.uint16) the raw bits; "
+                  "numpy.asarray(a) gives an ml_dtypes array over the same bytes; "
                   "a.astype(bridge.float32) converts"));
     if (std::string reason = layout_refusal(n, flags); !reason.empty())
       raise_buffer(message("bridge.array", reason + ".", describe(n), "", "memoryview(a), or a copy: bridge.array(a)"));
