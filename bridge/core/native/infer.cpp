@@ -13,6 +13,10 @@ namespace {
 constexpr DType kPromotion[kDTypeCount][kDTypeCount] = {
 #include "promotion.inc"
 };
+constexpr DType kPromotionWeak[kDTypeCount][4] = {
+    // by Weak::Category
+#include "promotion_weak.inc"
+};
 
 Declaration stage_declarations[kStageCount];
 constexpr const char* kReduceNames[] = {"none", "sum", "prod", "max", "min", "all", "any", "argmax", "argmin"};
@@ -137,14 +141,9 @@ DType default_dtype(const Weak& w) {
 }
 
 DType promote_weak(DType t, const Weak& w) {
-  switch (w.category) {
-    case Weak::boolean: return t;
-    case Weak::integer: return t == DType::bool_ ? default_dtype(w) : t;
-    case Weak::floating: return to_floating(t);
-    case Weak::complex: break;
-  }
-  if (kind(t) == Kind::complex) return t;
-  return t == DType::float64 ? DType::complex128 : DType::complex64;
+  // An integer beside bool takes the width that holds it; everything else is in the table.
+  if (w.category == Weak::integer && t == DType::bool_) return default_dtype(w);
+  return kPromotionWeak[static_cast<int>(t)][w.category];
 }
 
 ScalarValue encode(const Weak& w, DType t, const char* op) {

@@ -25,14 +25,12 @@ PyTypeObject* primitive_type = nullptr;
 PyObject* call_elementwise(PrimitiveObject* self, PyObject* const* args, Py_ssize_t n, PyObject* names) {
   auto stage = static_cast<Stage>(self->id);
   int arity = stage_arity(stage);
-  if (n != arity)
-    raise_type("bridge." + std::string(self->name) + "() takes " + std::to_string(arity) +
-               " positional arguments but " + std::to_string(n) + " were given");
-  if (names) {
-    static const char* const kNames[] = {"stream"};
-    PyObject* stream = nullptr;
-    parse_arguments({self->name, kNames, 1, 0, 0}, args + n, 0, names, &stream);
-    check_stream(stream);
+  PyObject* values[4] = {};
+  if (names || n != arity) {
+    static const char* const kNames[][4] = {{"a", "stream"}, {"a", "b", "stream"}, {"a", "b", "c", "stream"}};
+    parse_arguments({self->name, kNames[arity - 1], arity + 1, arity, arity}, args, n, names, values);
+    check_stream(values[arity]);
+    args = values;
   }
   Operand operands[3];
   for (int k = 0; k < arity; ++k) operands[k] = need_operand(args[k], self->name);
