@@ -55,6 +55,8 @@ FUNCTIONS = {
     "foreign_capsule": "(owner: object, address: int, dtype: Dtype | str, shape: Sequence[int], "
     "strides: Sequence[int], *, versioned: bool = False, readonly: bool = False) -> Capsule",
     "from_dlpack": "(x: Any, *, device: Any = None, copy: bool | None = None) -> array",
+    "front": "(slow: Callable[..., Any], table: dict[Any, Any], keyed: bool, name: str, doc: str, module: str, /) "
+    "-> Callable[..., Any]",
     "frozen_reason": "(a: array, /) -> str | None",
     "get_active_memory": "() -> int",
     "get_cache_memory": "() -> int",

@@ -64,6 +64,16 @@ def from_dlpack(x: Any, *, device: Any = None, copy: bool | None = None) -> arra
     1.3.
     """
 
+def front(
+    slow: Callable[..., Any], table: dict[Any, Any], keyed: bool, name: str, doc: str, module: str, /
+) -> Callable[..., Any]:
+    """`slow` behind a look-up. Called plainly, (target, x) looks for table[target][type(x)] if keyed, (x) for
+    table[type(x)]
+    if not, and returns what the function found there returns, unless that is None or an Exception. All other
+    calls, and
+    those that fell through, go to `slow`. At most one of each kind exists.
+    """
+
 def frozen_reason(a: array, /) -> str | None:
     """None if a view that relies on nobody writing can be granted, else why not. Evaluates."""
 

@@ -1,18 +1,20 @@
 """The verb of the product: `to` hands any array to any framework, `from_` and `asarray` take any array in.
 
-Read it downwards. A plain call with all keywords at their defaults looks its shortcut up in a dictionary and is done.
-Everything else takes the readable path: resolve the target, describe the source, choose the route (`route.choose`),
-perform it, and tell who listens. Nests of arrays are mapped leaf by leaf.
+Read it downwards. A plain call, without keywords, looks its shortcut up in a dictionary and is done. Everything else
+takes the readable path: resolve the target, describe the source, choose the route (`route.choose`), perform it, and
+tell who listens. Nests of arrays are mapped leaf by leaf.
 """
 
 from __future__ import annotations
 
 import copy as copying
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
+from bridge.core import _native
 from bridge.core.errors import BridgeError, CopyRequired, DTypeError, PluginError, UnknownTarget, message
 from bridge.core.framework import ITEMSIZE, Facts, Framework, Source, dtype_name
 from bridge.core.record import Log, Plan, Receipt
@@ -21,11 +23,30 @@ from bridge.core.route import SAME, Request, Route, choose
 
 __all__ = ["asarray", "explain", "from_", "record", "to"]
 
-_rows = registry.rows
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
 _into_bridge = registry.row("bridge")
 _logs: list[Log] = []
 
 
+def _with_shortcuts(table: dict[Any, Any], *, keyed: bool) -> Callable[[Verb], Verb]:
+    """Put the native look-up for plain calls before a verb (native/front.cpp); all other calls come to the verb itself.
+
+    Args:
+        table: type -> shortcut, or if `keyed`, first argument -> such a table.
+    """
+
+    def put(verb: Verb) -> Verb:
+        signature = inspect.signature(verb)
+        bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+        parameters = signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)
+        text = f"{verb.__name__}{parameters}\n--\n\n{inspect.cleandoc(verb.__doc__ or '')}"
+        return cast(Verb, _native.front(verb, table, keyed, verb.__name__, text, verb.__module__))
+
+    return put
+
+
+@_with_shortcuts(registry.rows, keyed=True)
 def to(
     target: Any,
     x: Any,
@@ -61,21 +82,10 @@ def to(
         UnknownTarget: no such framework, or it is not installed.
         BridgeError: there are no bytes to hand over (traced, sparse, requires grad, another device).
     """
-    if copy is None and dtype is None and device is None and via is None and not readonly and not detach:
-        try:
-            shortcut = _rows[target].get(type(x))
-        except (KeyError, TypeError):  # no row yet; a target that is no name
-            shortcut = None
-        if shortcut is not None:
-            try:
-                result = shortcut(x)
-            except Exception:  # the readable path finds the words
-                result = None
-            if result is not None:
-                return result
     return _Call(target, copy, dtype, device, readonly, detach, via).map(x)
 
 
+@_with_shortcuts(_into_bridge, keyed=False)
 def from_(
     x: Any,
     *,
@@ -91,15 +101,6 @@ def from_(
     Memory that its owner can write stays the owner's to write: both sides see it, and the engine never writes it.
     `readonly=True` promises that nobody writes, and gives full laziness.
     """
-    if copy is None and dtype is None and device is None and via is None and not readonly and not detach:
-        shortcut = _into_bridge.get(type(x))
-        if shortcut is not None:
-            try:
-                result = shortcut(x)
-            except Exception:
-                result = None
-            if result is not None:
-                return result
     return _Call("bridge", copy, dtype, device, readonly, detach, via, tag="bridge.from_").map(x)
 
 
@@ -109,14 +110,14 @@ def asarray(x: Any, dtype: Any = None, *, copy: bool | None = None, device: Any 
     Unlike `from_` it reads a list as one array, as the array API standard does; a list has no memory to share, so
     copy=False refuses it.
     """
+    if dtype is None and copy is None and device is None and not readonly and type(x) in _into_bridge:
+        return from_(x)
     call = _Call("bridge", copy, dtype, device, readonly, False, None, tag="bridge.asarray")
     if not isinstance(x, list | tuple):
         return call.leaf(x)
     if copy is False:
         problem = f"the bytes cannot be shared: a {type(x).__name__} of numbers has no memory of its own"
         raise CopyRequired(message(call.tag, problem, got="copy=False", fix="copy=None"))
-    from bridge.core import _native
-
     return _native.array(x, None if call.request.dtype is None else _native.DTYPES[call.request.dtype])
 
 
