@@ -226,7 +226,7 @@ def _from_numpy() -> Shortcut:
 
     def convert(array: Any) -> Any:
         flags = array.flags
-        if not flags.writeable or not flags.forc:
+        if not flags.behaved or not flags.forc:  # read-only, odd addresses; gaps, overlaps
             return None
         return from_numpy(array)
 
