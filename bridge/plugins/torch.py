@@ -119,10 +119,26 @@ def _refusal_of_subclass(tensor: Any) -> Refusal | None:
 
 @cache
 def exchange_api() -> Any:
-    """torch's table of C functions (DLPack 1.3), as a capsule; None before torch 2.10."""
+    """torch's table of C functions (DLPack 1.3), as a capsule; None where it is missing or does not work as known.
+
+    The standard is young and its name has changed before, so it is tried once, both ways, on values that are known.
+    """
     import torch
 
-    return getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
+    from bridge.core import _native
+
+    api = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
+    if api is None:
+        return None
+    try:
+        tensor = torch.arange(1, 17, dtype=torch.int32)
+        array = _native.torch_import(api, tensor)
+        if array is None or _native.storage_address(array) != tensor.data_ptr():
+            return None
+        back = _native.torch_export(api, _native.copy(array))
+        return api if back is not None and bool((back == tensor).all()) else None
+    except Exception:
+        return None
 
 
 @hookimpl

@@ -204,3 +204,29 @@ def test_subclasses_take_the_readable_path():
     assert np.matrix not in registry.row("bridge")
     bridge.from_(np.zeros((2, 2)).view(np.matrix))
     assert np.matrix not in registry.row("bridge")
+
+
+def test_fast_doors_pass_their_probe_here():
+    """And where a probe fails, the public door gives the same."""
+    from bridge.plugins import jax, torch
+
+    assert torch.exchange_api() is not None
+    assert jax.buffer_maker() is not None
+    assert jax.capsule_maker() is not None
+
+
+@pytest.mark.parametrize("door", ["torch.exchange_api", "jax.buffer_maker", "jax.capsule_maker"])
+def test_without_a_fast_door(door: str, monkeypatch: pytest.MonkeyPatch):
+    """As before torch 2.10, or after a change in jaxlib: still shared, by the public calls."""
+    from bridge.plugins import bridge as engine
+    from bridge.plugins import jax, torch
+
+    module, name = door.split(".")
+    monkeypatch.setattr({"torch": torch, "jax": jax}[module], name, lambda: None)
+    if hasattr(engine, name):
+        monkeypatch.setattr(engine, name, lambda: None)
+    for source, target in ((module, "bridge"), ("bridge", module), (module, "numpy"), ("numpy", module)):
+        array = make(source)
+        result = readably(target, array)
+        assert address(result) == address(array)
+        assert values(result) == values(array)
