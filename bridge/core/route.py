@@ -236,6 +236,8 @@ def _shared(
         return "same", _already(target)
     if access == "write":
         return "shared", "both sides can write"
+    if request.readonly and target.leases:
+        return "promised", "readonly=True promises that nobody writes"
     if facts.access == "write" and source.leases:
         return "frozen-share", f"{source.name} will not write while it is shared"
     if facts.access == "write" and not is_overlapping(facts.shape, facts.strides):

@@ -36,7 +36,7 @@ RECORDS = {
         record("closed", takes=()),
         record("foreign", takes=(Door(name="whisper", protocol="whisper"),)),
         record("private", takes=(Door(name="fast", protocol="dlpack", sources=frozenset({"elsewhere"})), DLPACK)),
-        record("leasing", leases=True),
+        record("leasing", leases=True, readonly=True),
     )
 }
 SOURCE = record("source")
@@ -103,6 +103,7 @@ ROWS = [
     ("everything", OPEN, {}, "share", "shared", "both"),
     ("everything", OPEN, {"readonly": True}, "copy", "frozen", "writable view"),
     ("everything", OPEN | READ, {}, "copy", "frozen", "writable view"),
+    ("leasing", {}, {"readonly": True}, "share", "promised", "nobody writes"),
     # what the call asks for
     ("everything", {}, {"copy": True}, "copy", "asked", "copy=True"),
     ("everything", {}, {"dtype": "float32"}, "share", "shared", "both"),
