@@ -234,11 +234,11 @@ def _shared(
     """Rule and sentence of a shared route: who may write afterwards."""
     if door.name == SAME:
         return "same", _already(target)
-    if access == "write":
-        return "shared", "both sides can write"
     if request.readonly and target.leases:
         return "promised", "readonly=True promises that nobody writes"
-    if facts.access == "write" and source.leases:
+    if access == "write" and not target.leases:
+        return "shared", "both sides can write"
+    if access == "read" and facts.access == "write" and source.leases:
         return "frozen-share", f"{source.name} will not write while it is shared"
     if facts.access == "write" and not is_overlapping(facts.shape, facts.strides):
         return "source-writable", "source stays writable"
@@ -251,11 +251,9 @@ def _shared(
 def _detour(target: Framework, source: Framework, facts: Facts, request: Request, wanted: str) -> Route:
     """No protocol is spoken on both sides: a copy that NumPy makes finds a door of its own."""
     obstacle = Obstacle("no-door", f"{source.name} and {target.name} share no protocol")
-    return (
-        _refuse_copy(facts, obstacle)
-        if request.copy is False
-        else _copy(target, target.takes[0], facts, request, wanted, obstacle)
-    )
+    if request.copy is False:
+        return _refuse_copy(facts, obstacle)
+    return _copy(target, target.takes[0], facts, request, wanted, obstacle)
 
 
 # ---------------------------------------------------------------------------------------------------------- refusals

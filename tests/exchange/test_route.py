@@ -103,6 +103,8 @@ ROWS = [
     ("everything", OPEN, {}, "share", "shared", "both"),
     ("everything", OPEN, {"readonly": True}, "copy", "frozen", "writable view"),
     ("everything", OPEN | READ, {}, "copy", "frozen", "writable view"),
+    ("leasing", {}, {}, "share", "source-writable", "stays writable"),
+    ("leasing", READ, {}, "share", "shared-read", "it is a test"),
     ("leasing", {}, {"readonly": True}, "share", "promised", "nobody writes"),
     # what the call asks for
     ("everything", {}, {"copy": True}, "copy", "asked", "copy=True"),
