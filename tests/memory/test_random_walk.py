@@ -1,49 +1,70 @@
-"""Random sequences of ops, views, writes, updates and drops, held against a model of a few lines.
+"""Random sequences of ops, views, imports, writes, updates and drops, held against a model of a few rules.
 
-The model knows three rules. An array changes only by its own update, or by a write through a writable view of it. A
-writable view and its array show the same values until the array is released. A read-only view never changes.
+1. An array changes only by its own update, or by a write through a writable view of the memory that it looks at.
+2. A writable view and its array show the same values until the array is released.
+3. A read-only view of an array never changes.
+4. An imported array and its windows show what the owner holds, until they are updated: then they move, and the owner
+   keeps its bytes.
 """
 
 from __future__ import annotations
 
 import gc
 import random
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
+from memory.views import address
 
 import bridge
 
-SEEDS = 150
-STEPS = 80
+SEEDS = 200
+STEPS = 90
 SIZE = 6
 
 
-class Group:
-    """Stands for one storage: who is of one group shows one another's writes."""
+@dataclass(eq=False)
+class Memory:
+    """What one storage holds."""
+
+    cells: list
+    foreign: bool = False  # it belongs to an owner outside the engine
+    writable: bool = True  # the owner can write it
 
 
 @dataclass(eq=False)
 class Tracked:
-    """A bridge array, or a NumPy view of one, and what it must hold."""
+    """A bridge array, a view of one or an owner, and the cells that it must show."""
 
     held: Any
-    values: list
-    group: Group
+    memory: Memory
+    where: list[int]
     writable: bool = False
+    joined: bool = False  # an array over engine memory that came back from outside
+
+    @property
+    def values(self) -> list:
+        return [self.memory.cells[i] for i in self.where]
 
     def actual(self) -> list:
         return np.array(self.held).tolist()
 
+    def move(self, values: list) -> None:
+        self.memory, self.where, self.joined = Memory(list(values)), list(range(len(values))), False
 
+
+@dataclass(eq=False)
 class Walk:
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.arrays: list[Tracked] = []
-        self.views: list[Tracked] = []
-        self.story: list[str] = []
+    seed: int
+    arrays: list[Tracked] = field(default_factory=list)
+    views: list[Tracked] = field(default_factory=list)  # of arrays, and owners of imported memory
+    story: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
 
     def array(self) -> Tracked:
         return self.random.choice(self.arrays)
@@ -51,66 +72,103 @@ class Walk:
     def add(self, held: Any, values: list) -> None:
         if self.random.random() < 0.5:
             bridge.eval(held)
-        self.arrays.append(Tracked(held, values, Group()))
+        self.arrays.append(Tracked(held, Memory(list(values)), list(range(len(values)))))
+
+    def numbers(self) -> list[int]:
+        return [self.random.randrange(100) for _ in range(SIZE)]
 
     # The steps. Each does something to the real objects and the same to the model.
 
     def new(self) -> None:
-        values = [self.random.randrange(100) for _ in range(SIZE)]
+        values = self.numbers()
         self.add(bridge.array(values), values)
 
     def compute(self) -> None:
         a, b = self.array(), self.array()
-        if len(a.values) == len(b.values):
+        if len(a.where) == len(b.where):
             self.add(a.held + b.held * 2, [x + 2 * y for x, y in zip(a.values, b.values, strict=True)])
 
     def view_op(self) -> None:
         a = self.array()
         step = self.random.choice([slice(None), slice(None, None, -1), slice(1, None), slice(None, 3)])
-        if len(a.values[step]) > 0:
+        if not a.where[step]:
+            return
+        if a.memory.foreign:  # a window
+            self.arrays.append(Tracked(a.held[step], a.memory, a.where[step]))
+        elif not a.joined:
             self.add(a.held[step], a.values[step])
 
     def look(self) -> None:
         a = self.array()
-        view = self.random.choice([np.asarray, memoryview, np.from_dlpack])(a.held)
-        writable = np.asarray(view).flags.writeable
-        self.views.append(Tracked(view, list(a.values), a.group, writable))
+        try:
+            view = self.random.choice([np.asarray, memoryview, np.from_dlpack])(a.held)
+        except BufferError:  # neither writable nor read-only: several arrays look at memory that somebody writes
+            return
+        array = np.asarray(view)
+        if array.ctypes.data == address(a.held):  # np.asarray takes a copy where no view can be had
+            self.views.append(Tracked(view, a.memory, list(a.where), array.flags.writeable))
 
     def freeze(self) -> None:
         a = self.array()
-        self.views.append(Tracked(bridge.to("numpy", a.held, readonly=True), list(a.values), a.group, False))
+        if a.memory.foreign or a.joined:
+            return
+        view = bridge.to("numpy", a.held, readonly=True)
+        if bridge.explain("numpy", a.held, readonly=True).outcome == "shared":
+            self.views.append(Tracked(view, a.memory, list(a.where), False))
+        else:
+            self.views.append(Tracked(view, Memory(a.values), list(range(len(a.where))), False))
+
+    def adopt(self) -> None:
+        values = self.numbers()
+        owner = np.array(values, np.int32)
+        owner.flags.writeable = self.random.random() < 0.7
+        memory = Memory(values, foreign=True, writable=bool(owner.flags.writeable))
+        where = list(range(SIZE))
+        self.views.append(Tracked(owner, memory, where, memory.writable))
+        self.arrays.append(Tracked(bridge.from_(owner, copy=False), memory, list(where)))
+
+    def come_back(self) -> None:
+        view = self.random.choice(self.views) if self.views else None
+        if view is not None:
+            held = bridge.from_(view.held, copy=False)
+            self.arrays.append(Tracked(held, view.memory, list(view.where), joined=not view.memory.foreign))
 
     def write(self) -> None:
         writable = [view for view in self.views if view.writable]
-        if not writable:
-            return
-        view = self.random.choice(writable)
-        index, value = self.random.randrange(len(view.values)), self.random.randrange(1000, 2000)
-        view.held[index] = value
-        self.spread(view.group, index, value)
-
-    def spread(self, group: Group, index: int, value: int) -> None:
-        for other in self.arrays + [view for view in self.views if view.writable]:
-            if other.group is group:
-                other.values[index] = value
+        if writable:
+            view = self.random.choice(writable)
+            index, value = self.random.randrange(len(view.where)), self.random.randrange(1000, 2000)
+            view.held[index] = value
+            view.memory.cells[view.where[index]] = value
 
     def update(self) -> None:
         a = self.array()
+        others = [x for x in self.arrays if x is not a and x.joined and x.memory is a.memory]
+        before = [x.values for x in others]
         if self.random.random() < 0.5:
-            index, value = self.random.randrange(len(a.values)), self.random.randrange(2000, 3000)
+            index, value = self.random.randrange(len(a.where)), self.random.randrange(2000, 3000)
             a.held[index] = value
-            new = list(a.values)
-            new[index] = value
+            new = [value if i == index else x for i, x in enumerate(a.values)]
         else:
             a.held += 1
             new = [x + 1 for x in a.values]
-        for index, value in enumerate(new):
-            self.spread(a.group, index, value)
+        views = [view for view in self.views if view.writable and view.memory is a.memory]
+        alone = not any(x.memory is a.memory and x is not a and not x.joined for x in self.arrays)
+        stands = a.joined and alone and views and a.where == views[0].where and views[0].actual() == new
+        if a.memory.foreign or (a.joined and not stands) or not views:
+            a.move(new)
+            return
+        for i, value in zip(a.where, new, strict=True):
+            a.memory.cells[i] = value
+        for other, old in zip(others, before, strict=True):
+            if other.actual() == old:  # an array that came back may go on with the view or keep its value
+                other.move(old)
 
     def release(self) -> None:
         a = self.array()
-        bridge.release(a.held)
-        a.group = Group()
+        if not (a.memory.foreign or a.joined):
+            bridge.release(a.held)
+            a.move(a.values)
 
     def evaluate(self) -> None:
         bridge.eval(self.array().held)
@@ -126,8 +184,9 @@ class Walk:
 
     def run(self) -> None:
         self.new()
-        steps = [self.new, self.compute, self.view_op, self.look, self.look, self.freeze, self.write, self.write]
-        steps += [self.update, self.update, self.release, self.evaluate, self.forget, self.forget]
+        steps: list[Callable[[], None]] = [self.new, self.compute, self.view_op, self.look, self.look, self.freeze]
+        steps += [self.write, self.write, self.update, self.update, self.release, self.evaluate, self.forget]
+        steps += [self.forget, self.adopt, self.come_back]
         for _ in range(STEPS):
             step = self.random.choice(steps)
             self.story.append(step.__name__)
