@@ -8,7 +8,6 @@ import sys
 import threading
 
 import numpy as np
-import pytest
 from memory.views import fresh
 
 import bridge
@@ -88,7 +87,6 @@ def test_views_and_updates_at_once():
     assert bridge.leases(a) == bridge.leases(b) == []
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_can_evaluate():
     """The pool's threads do not exist in the child: it makes its own."""
     code = """
