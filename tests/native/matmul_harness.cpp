@@ -1,7 +1,8 @@
-// C interface to the matrix product for test_matmul.py. It stands in for isa.cpp, so that one process can run
-// every level that the machine has.
+// C interface to the matrix product for test_matmul.py. It stands in for isa.cpp and matmul_choice.cpp, so that one
+// process can run every level that the machine has.
 #include "isa.h"
 #include "matmul.h"
+#include "matmul_kernels.h"
 #include "memory.h"
 #include "threads.h"
 
@@ -20,7 +21,7 @@ bool pairs = false;
 namespace bridge {
 Isa isa() { return level; }
 const char* isa_name() { return "chosen by the test"; }
-bool has_avx512_bf16() { return pairs; }
+bool bfloat16_pairs_pay() { return pairs; }
 }  // namespace bridge
 
 extern "C" {

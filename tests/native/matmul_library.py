@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from native.build import BASE_FLAGS, HERE, NATIVE, compiler, levels
 
 DTYPES = "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128"
@@ -77,5 +76,5 @@ def matmul(dtype: str, a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None =
         CODES[dtype], m, n, k, a.ctypes.data, steps[0], steps[1], b.ctypes.data, steps[2], steps[3], c.ctypes.data
     )
     if status:
-        raise MemoryError
+        raise MemoryError("no room for the panels")
     return c

@@ -2,13 +2,15 @@
 //
 // Four ways, chosen by dtype, shape and strides alone, so that the result does not depend on the number of threads:
 //   lines   a vector times a matrix: b is read once, in the order of its memory
-//   direct  small: no packing (or only into the stack), this thread only
-//   packed  everything else: panels of a and b are packed, tiles of c are formed from them, both on all threads
+//   small   what must be converted or rearranged fits the stack
+//   direct  b fits the second cache as it is: no packing
+//   packed  everything else: panels of a and b are packed, then tiles of c are formed from them
 // and matrices that are tall and very narrow are multiplied as c^T = b^T a^T.
 #include "matmul.h"
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 
 #include "isa.h"
@@ -26,13 +28,17 @@ using matmul_detail::Pack;
 using matmul_detail::Product;
 using matmul_detail::Vector;
 
-constexpr int64_t kDepthBytes = 2048;  // k of one panel: kDepthBytes / unit. A panel of a stays in the first cache
+constexpr int64_t kDepthBytes = 2048;  // k of one panel, times the unit: a panel of a stays in the first cache
 constexpr int64_t kWide = 2048;  // rows and columns of c between two packings
 constexpr int64_t kColumnBytes = 768 << 10;  // packed b that one task walks over: stays in the second cache
-constexpr int64_t kSmall = 96 * 96 * 96;  // multiplications up to which nothing is packed
-constexpr int64_t kSmallBytes = 16 << 10;  // stack for each operand that a small product must convert
+constexpr int64_t kSmall = 96 * 96 * 96;  // multiplications up to which packing into the stack pays
+constexpr int64_t kSmallBytes = 16 << 10;  // of the stack for each of a, b and c
+constexpr int64_t kDirectBytes = 512 << 10;  // b, unpacked
+constexpr int64_t kDirectStride = 2048;  // bytes from row to row; wider ones crowd a few sets of the cache
+constexpr int64_t kDirectDepth = 64;  // ... unless rows are this few
+constexpr int64_t kDirectRows = 128 << 10;  // a, unpacked, of one task
 constexpr int64_t kSerial = 400'000;  // multiplications below which threads do not pay
-constexpr int64_t kTasks = 4;  // per thread, so that threads finish together
+constexpr int64_t kTasks = 4;  // for each thread, so that all finish together
 
 Product product(DType dtype) {
   switch (dtype) {
@@ -71,10 +77,10 @@ const Kernels& kernels(Product p) {
   }
 }
 
-// The kernels of large products: bfloat16 has its own instruction where the processor has it.
+// The kernels of packed products: bfloat16 has its own instruction on some processors.
 const Kernels& packed_kernels(Product p) {
 #if defined(__x86_64__)
-  if (p == Product::bfloat16 && isa() == Isa::v4 && has_avx512_bf16()) return isa_v4_bf16::matmul_kernels[0];
+  if (p == Product::bfloat16 && isa() == Isa::v4 && bfloat16_pairs_pay()) return isa_v4_bf16::matmul_kernels[0];
 #endif
   return kernels(p);
 }
@@ -141,7 +147,7 @@ bool vector_times_matrix(const Kernels& kern, int64_t n, int64_t k, const char* 
   return true;
 }
 
-// ---- direct ------------------------------------------------------------------------------------------------
+// ---- small and direct --------------------------------------------------------------------------------------
 
 // A row-major copy of [rows, cols] as units, `pitch` a row; columns up to the pitch are zero.
 void to_units(const Kernels& kern, Operand from, int64_t rows, int64_t cols, char* to, int64_t pitch) {
@@ -152,26 +158,40 @@ void to_units(const Kernels& kern, Operand from, int64_t rows, int64_t cols, cha
   }
 }
 
-// False when the operands need converting and do not fit the stack.
+// False when the stack is too small for it.
 bool small_product(const Kernels& kern, int64_t m, int64_t n, int64_t k, Operand a, Operand b, char* c) {
-  alignas(64) char a_units[kSmallBytes], b_units[kSmallBytes], sums[kSmallBytes];
   const int64_t pitch = round_up(n, kern.lanes);
-  const bool copy_b = kern.converts || b.col != 1 || n < kern.lanes;
+  if (m * n * k > kSmall || k * pitch * kern.unit_bytes > kSmallBytes) return false;
   if (kern.converts && m * k * kern.unit_bytes > kSmallBytes) return false;
-  if (copy_b && k * pitch * kern.unit_bytes > kSmallBytes) return false;
   if (kern.narrows && m * pitch * kern.sum_bytes > kSmallBytes) return false;
-  Direct job{m, n, k, a.data, a.row, a.col, b.data, b.row, n, c, n};
+  alignas(64) char a_units[kSmallBytes], b_units[kSmallBytes], sums[kSmallBytes];
+  Direct job{m, n, k, a.data, a.row, a.col, b_units, pitch, pitch, c, n};
+  to_units(kern, b, k, n, b_units, pitch);
   if (kern.converts) {
     to_units(kern, a, m, k, a_units, k);
     job.a = a_units, job.a_row = k, job.a_k = 1;
   }
-  if (copy_b) {
-    to_units(kern, b, k, n, b_units, pitch);
-    job.b = b_units, job.b_k = pitch, job.readable = pitch;
-  }
   if (kern.narrows) job.c = sums, job.c_row = pitch;
   kern.direct(job);
   if (kern.narrows) kern.store(sums, pitch, c, n, 1, m, n);
+  return true;
+}
+
+// False when the operands cannot be used where they are, or packing them is faster.
+bool direct_product(const Kernels& kern, int64_t m, int64_t n, int64_t k, Operand a, Operand b, char* c) {
+  const int64_t unit = kern.unit_bytes;
+  if (kern.converts || b.col != 1 || n < kern.lanes || k * n * unit > kDirectBytes) return false;
+  if (k > kDirectDepth && std::max(std::abs(a.col), std::abs(b.row)) * unit > kDirectStride) return false;
+  const int64_t rows = round_up(std::clamp<int64_t>(kDirectRows / (k * unit), 1, m), kern.mr), work = m * n * k;
+  const int64_t wanted = work < kSerial ? 1 : kTasks * thread_count();
+  const int64_t step = std::min(rows, round_up(ceil_div(m, wanted), kern.mr));
+  parallel(ceil_div(m, step), work, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t i = t * step;
+      kern.direct({std::min(step, m - i), n, k, a.data + i * a.row * unit, a.row, a.col, b.data, b.row, n,
+                   c + i * n * kern.sum_bytes, n});
+    }
+  });
   return true;
 }
 
@@ -264,7 +284,7 @@ void matmul(DType dtype, int64_t m, int64_t n, int64_t k, Matrix a, Matrix b, vo
   Operand left_t{left.data, left.col, left.row}, right_t{right.data, right.col, right.row};
   if (m == 1 && vector_times_matrix(kern, n, k, left.data, left.col, right, out)) return;
   if (n == 1 && vector_times_matrix(kern, m, k, right.data, right.row, left_t, out)) return;
-  if (m * n * k <= kSmall && small_product(kern, m, n, k, left, right, out)) return;
+  if (direct_product(kern, m, n, k, left, right, out) || small_product(kern, m, n, k, left, right, out)) return;
   const Kernels& big = packed_kernels(p);
   if (n < kern.lanes && m > n)
     packed_product(big, n, m, k, right_t, left_t, {out, 1, n});

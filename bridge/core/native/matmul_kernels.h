@@ -104,4 +104,7 @@ BRIDGE_MATMUL_TABLE(isa_generic)
 BRIDGE_MATMUL_TABLE(isa_v4_bf16)  // one entry: bfloat16 by vdpbf16ps; pack, block and store only
 #undef BRIDGE_MATMUL_TABLE
 
+// Whether vdpbf16ps beats converting to float32 on this processor (matmul_choice.cpp; the tests have their own).
+bool bfloat16_pairs_pay();
+
 }  // namespace bridge
