@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from bridge.core import _native
 from bridge.core.errors import BridgeError, CopyRequired, DTypeError, PluginError, UnknownTarget, message
-from bridge.core.framework import ITEMSIZE, Facts, Framework, Source, dtype_name
+from bridge.core.framework import Facts, Framework, Source, dtype_name
 from bridge.core.record import Log, Plan, Receipt
 from bridge.core.registry import registry
 from bridge.core.route import SAME, Request, Route, choose
@@ -253,7 +253,7 @@ class _Call:
         kind = type(x)
         framework = registry.framework_of(kind)
         if framework is not None:
-            return framework, registry.describe(framework, x)
+            return framework, self._described(framework, x)
         if kind in _NUMBERS:
             from bridge.plugins import numpy
 
@@ -272,6 +272,15 @@ class _Call:
                 else "bridge.array(x), if it is a sequence of numbers",
             )
         )
+
+    def _described(self, framework: Framework, x: Any) -> Source:
+        try:
+            return registry.describe(framework, x)
+        except (BridgeError, MemoryError):
+            raise
+        except Exception as error:
+            problem = f"{framework.name} cannot describe the array: {type(error).__name__}: {error}"
+            raise BridgeError(message(self.tag, problem)) from error
 
     def _scalar_dtype(self, number: complex) -> str:
         """The dtype asked for, else the default of the kind; an integer takes the first of three that holds it."""
@@ -294,7 +303,7 @@ class _Call:
 
     def _perform(self, framework: Framework, source: Source, route: Route) -> Any:
         """Do what the route says. Copies are made into fresh memory, which is then shared like any other."""
-        if route.outcome == "copy" and not self._copies_itself(route):
+        if route.outcome == "copy" and not self._copies_itself(source.facts, route):
             fresh = self._fresh(framework, source, route)
             return self._perform(*self._settled(fresh, route))
         try:
@@ -307,9 +316,12 @@ class _Call:
             problem = f"{self.target.name} refused the memory: {type(error).__name__}: {error}"
             raise BridgeError(self._text(dataclasses.replace(route, reason=problem), source.facts)) from error
 
-    def _copies_itself(self, route: Route) -> bool:
+    def _copies_itself(self, facts: Facts, route: Route) -> bool:
+        """Whether the target's plugin makes the copy: always, from its own arrays, or on a door that only copies."""
         if self.target.copies or route.door == SAME:
             return True
+        if route.dtype != facts.dtype or facts.unlike is not None:
+            return False
         return any(door.name == route.door and not door.shares for door in self.target.takes)
 
     def _fresh(self, framework: Framework, source: Source, route: Route) -> Source:
@@ -439,6 +451,3 @@ def _spelled(target: Any) -> str:
     if isinstance(target, str):
         return repr(target)
     return getattr(target, "__name__", None) or repr(target)
-
-
-assert set(_INTEGER_RANGES) <= set(ITEMSIZE)

@@ -169,6 +169,18 @@ def test_a_conversion_that_was_asked_for(source: str, target: str):
         bridge.to(target, array, dtype="float16", copy=False)
 
 
+@pytest.mark.parametrize("target", IMMUTABLE)
+@pytest.mark.parametrize("via", ["buffer", "memoryview"])
+def test_doors_that_copy_convert_and_reorder_too(target: str, via: str):
+    """What the framework copies by itself still arrives in the dtype that was asked for, in this machine's order."""
+    with bridge.record() as log:
+        result = bridge.to(target, counting((3,)), via=via, dtype="float16")
+        assert "float16" in str(result.dtype)
+        assert values(bridge.to(target, np.arange(3, dtype=">i4"), via=via)) == [0, 1, 2]
+        assert values(bridge.to(target, counting((3,)), via=via)) == [0, 1, 2]
+    assert [receipt.rule for receipt in log] == ["convert", "unlike", "door"]
+
+
 def test_dtype_objects_of_any_framework_are_understood():
     import jax.numpy as jnp
     import tensorflow as tf

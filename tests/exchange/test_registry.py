@@ -264,6 +264,16 @@ def test_a_plugin_that_answers_nonsense_is_named(register, changes: dict, words:
     assert "plugin 'crates'" in str(caught.value)
 
 
+def test_a_plugin_that_fails_to_describe_is_an_error_with_its_name(register):
+    @bridge.hookimpl
+    def bridge_import(framework: Framework, value: Any) -> Source:
+        raise OSError("disk gone")
+
+    register(crates(bridge_import=bridge_import))
+    with pytest.raises(BridgeError, match="crate cannot describe the array: OSError: disk gone"):
+        bridge.from_(Crate(None))
+
+
 def test_a_refusal_of_a_plugin_is_the_users_error(register):
     """The plugin states why there are no bytes; route makes the error."""
 
