@@ -1,5 +1,6 @@
 // The buffer protocol (PEP 3118) and __array__. A view holds a Lease object, which holds the storage: consumers such as
 // torch.frombuffer release the buffer at once and keep only view->obj, so the lease ends with that object.
+#include <algorithm>
 #include <string>
 
 #include "array.h"
@@ -14,19 +15,32 @@ struct LeaseObject {
   unsigned char* low;  // first byte of the elements
   Py_ssize_t nbytes;  // from there
   const char* format;
+  bool large;  // of more dimensions than a kept one has room for
   Py_ssize_t dims[2 * kMaxNdim];  // shape, then strides in bytes; only 2*ndim entries exist
 };
 
 namespace {
 
+// Ended leases of few dimensions, kept for the next view. Under the GIL.
+constexpr int kKept = 64, kKeptNdim = 4;
+LeaseObject* kept[kKept];
+int n_kept = 0;
+
 LeaseObject* allocate_lease(Node* n) {
-  size_t size = offsetof(LeaseObject, dims) + sizeof(Py_ssize_t) * 2 * static_cast<size_t>(n->ndim);
-  auto* lease = static_cast<LeaseObject*>(PyObject_Malloc(size));
-  if (!lease) throw std::bad_alloc();
+  LeaseObject* lease;
+  if (n_kept && n->ndim <= kKeptNdim) {
+    lease = kept[--n_kept];
+  } else {
+    size_t size =
+        offsetof(LeaseObject, dims) + sizeof(Py_ssize_t) * 2 * static_cast<size_t>(std::max<int>(n->ndim, kKeptNdim));
+    lease = static_cast<LeaseObject*>(PyObject_Malloc(size));
+    if (!lease) throw std::bad_alloc();
+  }
+  lease->large = n->ndim > kKeptNdim;
   PyObject_Init(reinterpret_cast<PyObject*>(lease), lease_type);
   lease->record.storage = nullptr;
-  int64_t low, high, item = itemsize(n->dtype);
-  byte_range(n->ndim, n->shape, n->strides, item, &low, &high);
+  int64_t low = 0, item = itemsize(n->dtype), high = n->size * item;
+  if (!n->is(kDense)) byte_range(n->ndim, n->shape, n->strides, item, &low, &high);
   lease->low = n->data + low;
   lease->nbytes = high - low;
   lease->format = info(n->dtype).format;
@@ -47,7 +61,10 @@ void lease_dealloc(PyObject* self) {
   auto* lease = reinterpret_cast<LeaseObject*>(self);
   end_lease(&lease->record);
   PyTypeObject* type = Py_TYPE(self);
-  PyObject_Free(self);
+  if (!lease->large && n_kept < kKept)
+    kept[n_kept++] = lease;
+  else
+    PyObject_Free(self);
   Py_DECREF(type);
 }
 
@@ -94,6 +111,7 @@ std::string layout_refusal(const Node* n, int flags) {
 
 // Writable when that can be granted, else read-only; throws BufferError when neither can.
 Access choose_access(Node* n, bool writable) {
+  if (grants_write_at_once(n)) return Access::write;
   std::string reason = write_refusal(n);
   if (reason.empty()) return Access::write;
   std::string also = writable ? "" : frozen_refusal(n);
@@ -141,11 +159,11 @@ int array_getbuffer(PyObject* self, Py_buffer* view, int flags) {
   return guard(-1, [&] {
     Node* n = evaluated_node(self);
     if (!info(n->dtype).format)
-      raise_buffer(
-          message("bridge.array", std::string("the buffer protocol has no code for ") + info(n->dtype).name + ".",
-                  describe(n), "",
-                  "numpy.asarray(a) gives an ml_dtypes array over the same bytes; "
-                  "a.astype(bridge.float32) converts"));
+      raise_buffer(message("bridge.array",
+                           std::string("the buffer protocol has no code for ") + info(n->dtype).name + ".", describe(n),
+                           "",
+                           "numpy.asarray(a) gives an ml_dtypes array over the same bytes; "
+                           "a.astype(bridge.float32) converts"));
     if (std::string reason = layout_refusal(n, flags); !reason.empty())
       raise_buffer(message("bridge.array", reason + ".", describe(n), "", "memoryview(a), or a copy: bridge.array(a)"));
     Access access = choose_access(n, wants(flags, PyBUF_WRITABLE));

@@ -8,6 +8,8 @@ namespace bridge {
 
 // Empty: a writable view can be granted now. Otherwise the reason in words. Evaluates pending readers first.
 std::string write_refusal(Node*);
+// The plain case of an empty write_refusal(), decided from the node alone.
+bool grants_write_at_once(const Node*);
 // Empty: a view that relies on nobody writing can be granted now.
 std::string frozen_refusal(Node*);
 // Empty: a legacy capsule can be granted now (its consumer may write, and may rely on nobody writing).

@@ -14,17 +14,10 @@
 namespace bridge {
 namespace {
 
-struct LeaseGuard {
-  explicit LeaseGuard(Storage* s) : flag(s->lease_lock) {
-    while (flag.test_and_set(std::memory_order_acquire)) std::this_thread::yield();
-  }
-  ~LeaseGuard() { flag.clear(std::memory_order_release); }
-  std::atomic_flag& flag;
-};
-
 // Index of the engine storages with a live lease, by address: bytes that come back are recognised by it. A storage of at
 // most one window lies in two windows at most, so it is found from the window of its first byte; larger ones are in an
 // ordered map, whose cost is small beside theirs.
+// Its lock guards the lists and counts of leases as well: to begin or end a lease takes it once.
 class LeasedIndex {
  public:
   void lock() {
@@ -107,6 +100,11 @@ void drop_owner(void* owner, void (*drop)(void*)) noexcept {
   if (!drain_scheduled.exchange(true) && Py_AddPendingCall(drain_pending, nullptr) != 0) drain_scheduled.store(false);
 }
 
+// Under the lock of the index, so no locked instruction is needed; readers without it see a whole number.
+void add(std::atomic<int32_t>& count, int32_t by) {
+  count.store(count.load(std::memory_order_relaxed) + by, std::memory_order_release);
+}
+
 std::atomic<int32_t>& counter(Storage* s, Access access) {
   switch (access) {
     case Access::write: return s->writers;
@@ -155,19 +153,15 @@ void begin_lease(LeaseRecord* record, Storage* s, Access access, const char* hol
   record->access = access;
   record->holder = holder;
   record->protocol = protocol;
-  bool first = false;
-  {
-    LeaseGuard guard(s);
-    first = s->leases == nullptr;
-    record->next = s->leases;
-    record->link = &s->leases;
-    if (s->leases) s->leases->link = &record->next;
-    s->leases = record;
-  }
   retain(s);
-  counter(s, access).fetch_add(1, std::memory_order_acq_rel);
-  if (!first || s->imported) return;
   std::lock_guard guard(leased());
+  bool first = s->leases == nullptr;
+  record->next = s->leases;
+  record->link = &s->leases;
+  if (s->leases) s->leases->link = &record->next;
+  s->leases = record;
+  add(counter(s, access), 1);
+  if (!first || s->imported) return;
   try {
     leased().insert(s);
   } catch (const std::bad_alloc&) {
@@ -180,25 +174,19 @@ void end_lease(LeaseRecord* record) noexcept {
   Storage* s = record->storage;
   if (!s) return;
   record->storage = nullptr;
-  if (s->imported) {
-    LeaseGuard guard(s);
+  {
+    std::lock_guard guard(leased());
     *record->link = record->next;
     if (record->next) record->next->link = record->link;
-  } else {
-    // The index entry goes in the same critical section that empties the list, so a storage found by address has a
-    // live lease and with it a reference.
-    std::lock_guard index_guard(leased());
-    LeaseGuard guard(s);
-    *record->link = record->next;
-    if (record->next) record->next->link = record->link;
-    if (!s->leases) leased().erase(s);
+    add(counter(s, record->access), -1);
+    // In the same critical section: a storage found by its address has a live lease, and with it a reference.
+    if (!s->leases && !s->imported) leased().erase(s);
   }
-  counter(s, record->access).fetch_sub(1, std::memory_order_acq_rel);
   release(s);
 }
 
 void lease_snapshot(Storage* s, void (*visit)(void*, const LeaseRecord&), void* out) {
-  LeaseGuard guard(s);
+  std::lock_guard guard(leased());
   for (const LeaseRecord* r = s->leases; r; r = r->next) visit(out, *r);
 }
 

@@ -45,9 +45,8 @@ struct Storage {
   Node* nodes = nullptr;       // ... as a list (Node::shared_next)
   const Node* lessee = nullptr;  // the array whose writable views are alive
 
-  std::atomic_flag lease_lock = ATOMIC_FLAG_INIT;
-  LeaseRecord* leases = nullptr;
-  Storage* index_next = nullptr;  // in the index of leased storages, under its lock
+  LeaseRecord* leases = nullptr;  // under the lock of the index of leased storages, as are the links below
+  Storage* index_next = nullptr;
   Storage** index_link = nullptr;
 
   // Somebody outside the engine may write these bytes: nothing may read them later than program order says.
@@ -70,7 +69,7 @@ void release(Storage*) noexcept;  // any thread, GIL or not
 // Registers a live view; the storage gains a reference that end_lease() gives back. The GIL is held.
 void begin_lease(LeaseRecord* record, Storage*, Access, const char* holder, const char* protocol);
 void end_lease(LeaseRecord* record) noexcept;  // any thread, GIL or not
-// visit(out, record) for every live lease, under the storage's lock: visit must not run Python or take locks.
+// visit(out, record) for every live lease, under the lock of the leases: visit must not run Python or take locks.
 void lease_snapshot(Storage*, void (*visit)(void* out, const LeaseRecord&), void* out);
 
 // The engine storage with a live lease that contains this address, with a reference; nullptr when there is none.
