@@ -12,6 +12,7 @@ PyTypeObject* lease_type = nullptr;
 
 struct LeaseObject {
   PyObject_HEAD LeaseRecord record;
+  Node* node;  // with a reference, and through it the storage: both are given back under the GIL
   unsigned char* low;  // first byte of the elements
   Py_ssize_t nbytes;  // from there
   const char* format;
@@ -39,6 +40,8 @@ LeaseObject* allocate_lease(Node* n) {
   lease->large = n->ndim > kKeptNdim;
   PyObject_Init(reinterpret_cast<PyObject*>(lease), lease_type);
   lease->record.storage = nullptr;
+  lease->record.counted = false;
+  lease->node = retain(n);
   int64_t low = 0, item = itemsize(n->dtype), high = n->size * item;
   if (!n->is(kDense)) byte_range(n->ndim, n->shape, n->strides, item, &low, &high);
   lease->low = n->data + low;
@@ -60,6 +63,7 @@ LeaseObject* lease_for(Node* n, Access access, const char* holder, const char* p
 void lease_dealloc(PyObject* self) {
   auto* lease = reinterpret_cast<LeaseObject*>(self);
   end_lease(&lease->record);
+  release(lease->node);
   PyTypeObject* type = Py_TYPE(self);
   if (!lease->large && n_kept < kKept)
     kept[n_kept++] = lease;

@@ -53,6 +53,7 @@ M* make(Node* n, Access access, const char* holder) {
   fill(&context->managed.tensor, n, context->dims);
   context->managed.context = context;
   context->managed.deleter = end_export<M>;
+  context->record.counted = true;
   grant(&context->record, n, access, holder, "dlpack");
   return &context->managed;
 }

@@ -153,7 +153,7 @@ void begin_lease(LeaseRecord* record, Storage* s, Access access, const char* hol
   record->access = access;
   record->holder = holder;
   record->protocol = protocol;
-  retain(s);
+  if (record->counted) retain(s);
   std::lock_guard guard(leased());
   bool first = s->leases == nullptr;
   record->next = s->leases;
@@ -182,7 +182,7 @@ void end_lease(LeaseRecord* record) noexcept {
     // In the same critical section: a storage found by its address has a live lease, and with it a reference.
     if (!s->leases && !s->imported) leased().erase(s);
   }
-  release(s);
+  if (record->counted) release(s);
 }
 
 void lease_snapshot(Storage* s, void (*visit)(void*, const LeaseRecord&), void* out) {

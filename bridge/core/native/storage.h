@@ -25,6 +25,7 @@ struct LeaseRecord {
   const char* holder = "";    // static text: "numpy", "torch", "buffer", ...
   const char* protocol = "";  // static text: "buffer", "dlpack", ...
   Access access = Access::frozen;
+  bool counted = true;  // holds a reference to the storage; false: its holder keeps an array of the storage
   LeaseRecord* next = nullptr;
   LeaseRecord** link = nullptr;
 };
@@ -66,7 +67,7 @@ Storage* adopt_memory(void* data, size_t nbytes, bool owner_writes, void* owner,
 inline void retain(Storage* s) { s->refs.fetch_add(1, std::memory_order_relaxed); }
 void release(Storage*) noexcept;  // any thread, GIL or not
 
-// Registers a live view; the storage gains a reference that end_lease() gives back. The GIL is held.
+// Registers a live view; a counted one takes a reference that end_lease() gives back. The GIL is held.
 void begin_lease(LeaseRecord* record, Storage*, Access, const char* holder, const char* protocol);
 void end_lease(LeaseRecord* record) noexcept;  // any thread, GIL or not
 // visit(out, record) for every live lease, under the lock of the leases: visit must not run Python or take locks.
