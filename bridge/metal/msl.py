@@ -1,7 +1,8 @@
 """Prints elementwise kernels as Metal source (MSL 3.1, for bfloat). Nothing of Metal is needed to print.
 
-The text depends on what the kernel computes and on how its arrays lie (dense, strided, scalar), not on extents,
-strides or values of scalars: those travel in the argument block, so one compiled kernel serves many calls.
+The text depends on what the kernel computes and on how its arrays lie (dense, scalar, strided and along which axes),
+not on extents, strides or values of scalars: those travel in the argument block, so one compiled kernel serves many
+calls.
 
 The expression of every stage comes from its declaration (`metal=` in bridge/core/ops), which the caller passes in:
 `print_library({"name": spec}, {name: declaration.metal ...})`. Values of half precision are kept as such, and every
@@ -173,19 +174,25 @@ def _arrays(spec: KernelSpec) -> list[tuple[str, Access | Output]]:
 
 
 def _offsets(spec: KernelSpec) -> Iterator[str]:
-    """Lines that compute the offset, in elements, of every strided access from the index."""
-    strided = [label for label, access in _arrays(spec) if access.strides is not None]
+    """Lines that compute the offset, in elements, of every strided access from the index.
+
+    An axis along which an access does not move (its stride is 0: a broadcast) takes no part in its offset.
+    """
+    strided = [(label, access.strides) for label, access in _arrays(spec) if access.strides is not None]
     if not strided:
         return
-    yield f"  long {', '.join(f'{label}_at = 0' for label in strided)};"
-    if spec.shape:
-        yield "  uint rest = index;"
-    for axis in reversed(range(len(spec.shape))):
-        place = f"rest % arguments.shape[{axis}]" if axis else "rest"
-        yield f"  const long at{axis} = {place};"
-        if axis:
+    yield f"  long {', '.join(f'{label}_at = 0' for label, _ in strided)};"
+    moving = [axis for axis in range(len(spec.shape)) if any(strides[axis] for _, strides in strided)]
+    if not moving:
+        return
+    yield "  uint rest = index;"
+    for axis in reversed(range(moving[0], len(spec.shape))):
+        if axis in moving:
+            yield f"  const long at{axis} = {f'rest % arguments.shape[{axis}]' if axis else 'rest'};"
+        if axis > moving[0]:
             yield f"  rest /= arguments.shape[{axis}];"
-        yield from (f"  {label}_at += at{axis} * arguments.{label}_strides[{axis}];" for label in strided)
+        moved = [label for label, strides in strided if strides[axis]]
+        yield from (f"  {label}_at += at{axis} * arguments.{label}_strides[{axis}];" for label in moved)
 
 
 def _element(label: str, access: Access | Output) -> str:

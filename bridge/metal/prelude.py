@@ -2,7 +2,7 @@
 
 FUNCTIONS[name][form] is one definition; the form says for which operands: "integer" (bool too), "float" or "complex".
 A form that is missing is refused. Operands of half precision arrive as float. Integers wrap, so they are negated,
-multiplied and shifted as unsigned ones. The definitions rely on math_mode(safe): fast maths knows no NaN and no infinity.
+multiplied and shifted as unsigned ones. The definitions rely on math_mode(safe): fast maths has no NaN or infinity.
 """
 
 from __future__ import annotations
