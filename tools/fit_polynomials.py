@@ -20,7 +20,9 @@ mp.mp.dps = 50
 class Fit:
     name: str
     target: Callable  # the polynomial approximates this ...
-    weight: Callable  # ... with an error that is multiplied by this before it is compared (relative error of the function)
+    weight: (
+        Callable  # ... with an error that is multiplied by this before it is compared (relative error of the function)
+    )
     low: float
     high: float
     degree: int
@@ -131,9 +133,7 @@ def fit_one(fit: Fit) -> list[mp.mpf]:
 
 def error(fit: Fit, coefficients: list[mp.mpf]) -> mp.mpf:
     points = nodes(fit, 997)
-    return max(
-        abs(fit.weight(x) * (sum(c * x**k for k, c in enumerate(coefficients)) - fit.target(x))) for x in points
-    )
+    return max(abs(fit.weight(x) * (sum(c * x**k for k, c in enumerate(coefficients)) - fit.target(x))) for x in points)
 
 
 def main() -> None:
@@ -142,7 +142,9 @@ def main() -> None:
         largest = error(fit, coefficients)
         print(f"// {fit.name}: [{fit.low:.6g}, {fit.high:.6g}], error 2^{float(mp.log(largest, 2)):.1f}")
         suffix = "f" if fit.single else ""
-        print(", ".join(f"{float(c):.9g}{suffix}" if fit.single else f"{float(c):.17g}" for c in reversed(coefficients)))
+        print(
+            ", ".join(f"{float(c):.9g}{suffix}" if fit.single else f"{float(c):.17g}" for c in reversed(coefficients))
+        )
 
 
 if __name__ == "__main__":

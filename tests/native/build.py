@@ -36,6 +36,11 @@ def cmake_list(name: str) -> list[str]:
     return match.group(1).split()
 
 
+def is_clang() -> bool:
+    version = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=True).stdout
+    return "clang" in version
+
+
 def levels() -> dict[str, list[str]]:
     machine = platform.machine().lower()
     if machine in ("x86_64", "amd64"):
@@ -57,27 +62,29 @@ def fingerprint(extra: list[str]) -> str:
     return digest.hexdigest()[:20]
 
 
-def build(*, optimise: str = "-O2", extra: tuple[str, ...] = (), objects: Path | None = None) -> Path:
-    """Path of the library; compiles what is missing. `objects` keeps the object files (one folder per level)."""
+def objects_of(library: Path) -> Path:
+    """Folder of the per-level object files that the library was linked from."""
+    return library.with_suffix(".objects")
+
+
+def build(*, optimise: str = "-O2", extra: tuple[str, ...] = ()) -> Path:
+    """Path of the library; compiles what is missing."""
     flags = [*BASE_FLAGS, optimise, *extra]
     target = Path(tempfile.gettempdir()) / f"bridge_native_test_{fingerprint(flags)}.so"
-    if target.exists() and objects is None:
+    if target.exists() and objects_of(target).exists():
         return target
     isa_flags = [f for f in cmake_list("BRIDGE_ISA_FLAGS") if not (f.startswith("-O") and optimise in ("-O0", "-O1"))]
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = objects or Path(scratch)
+    if is_clang():
+        isa_flags.append("-Wno-pass-failed")  # as pipeline.cmake has it
+    with tempfile.TemporaryDirectory(dir=tempfile.gettempdir()) as scratch:
+        folder, plain = Path(scratch) / "objects", Path(scratch) / "plain"
         jobs: list[tuple[Path, Path, list[str]]] = []
         for level, level_flags in levels().items():
             for source in cmake_list("BRIDGE_ISA_SOURCES"):
-                jobs.append(
-                    (
-                        NATIVE / source,
-                        folder / f"isa_{level}",
-                        [*isa_flags, *level_flags, f"-DBRIDGE_ISA_NS=isa_{level}"],
-                    )
-                )
-        jobs += [(NATIVE / source, folder, []) for source in cmake_list("BRIDGE_PIPELINE_SOURCES")]
-        jobs.append((HERE / "harness.cpp", folder, ["-fvisibility=default"]))
+                name = f"isa_{level}"
+                jobs.append((NATIVE / source, folder / name, [*isa_flags, *level_flags, f"-DBRIDGE_ISA_NS={name}"]))
+        jobs += [(NATIVE / source, plain, []) for source in cmake_list("BRIDGE_PIPELINE_SOURCES")]
+        jobs.append((HERE / "harness.cpp", plain, ["-fvisibility=default"]))
 
         def compile_one(job: tuple[Path, Path, list[str]]) -> Path:
             source, where, more = job
@@ -91,9 +98,9 @@ def build(*, optimise: str = "-O2", extra: tuple[str, ...] = (), objects: Path |
             results = list(pool.map(compile_one, jobs))
         partial = Path(scratch) / "library.so"
         subprocess.run([compiler(), "-shared", *extra, "-o", str(partial), *map(str, results), "-lpthread"], check=True)
-        staged = target.with_name(f"{target.name}.{os.getpid()}")
-        shutil.copyfile(partial, staged)
-        staged.replace(target)
+        if not objects_of(target).exists():
+            folder.replace(objects_of(target))
+        partial.replace(target)
     return target
 
 

@@ -208,11 +208,43 @@ void for_ranges(const KernelSpec& spec, int64_t n, RangeFn fn, void* ctx) {
 
 }  // namespace pipeline
 
+namespace {
+
+// Kernels that only move values of half types. They run on the bits: through float32, a signalling NaN would come out quiet.
+bool only_moves_halves(const KernelSpec& spec) {
+  bool half = false;
+  for (int k = 0; k < spec.n_inputs; k++) half |= pipeline::is_half(spec.inputs[k].dtype);
+  for (int i = 0; half && i < spec.n_tape; i++) {
+    const Instr& instr = spec.tape[i];
+    const bool moves = instr.stage == Stage::copy || instr.stage == Stage::select || instr.stage == Stage::real ||
+                       instr.stage == Stage::conjugate || (instr.stage == Stage::cast && instr.in == instr.out);
+    if (!moves) return false;
+  }
+  return half;
+}
+
+KernelSpec on_bits(const KernelSpec& spec) {
+  KernelSpec bits = spec;
+  const auto retype = [](DType& dtype) {
+    if (pipeline::is_half(dtype)) dtype = DType::uint16;
+  };
+  for (int k = 0; k < spec.n_inputs; k++) retype(bits.inputs[k].dtype);
+  for (int i = 0; i < spec.n_tape; i++) {
+    retype(bits.tape[i].in);
+    retype(bits.tape[i].out);
+  }
+  for (int j = 0; j < spec.n_outputs; j++) retype(bits.outputs[j].dtype);
+  return bits;
+}
+
+}  // namespace
+
 double estimate_ns(const KernelSpec& spec) { return 100 + static_cast<double>(spec.size) * pipeline::element_ns(spec); }
 
 void run_kernel(const KernelSpec& spec) {
   if (spec.reduce != Reduce::none) return pipeline::run_reduction(spec);
   if (spec.size == 0 || pipeline::run_plain(spec)) return;
+  if (only_moves_halves(spec)) return run_kernel(on_bits(spec));
   pipeline::AxisOrder order;
   order.n = spec.ndim;
   for (int i = 0; i < spec.ndim; i++) {
