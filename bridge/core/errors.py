@@ -11,7 +11,6 @@ __all__ = [
     "CopyRequired",
     "DTypeError",
     "ExchangeError",
-    "GradientWarning",
     "PluginError",
     "PluginWarning",
     "UnknownTarget",
@@ -46,10 +45,6 @@ class PluginError(BridgeError):
 
 class AxisError(BridgeError, ValueError, IndexError):
     """An axis is out of bounds. Both a ValueError and an IndexError, as NumPy's."""
-
-
-class GradientWarning(UserWarning):
-    """A traced value left the engine: gradients will not see what happens outside."""
 
 
 class PluginWarning(UserWarning):
