@@ -74,9 +74,9 @@ def test_primitives_can_be_pickled(name: str):
 
 def test_a_wrong_call_says_what_is_wrong():
     """Too few, too many and unknown arguments raise TypeError naming the op."""
-    with pytest.raises(TypeError, match=r"exp.* takes 1 positional argument"):
+    with pytest.raises(TypeError, match=r"exp.* missing required argument 'a'"):
         bridge.exp()
-    with pytest.raises(TypeError, match=r"add.* takes 2 positional arguments"):
+    with pytest.raises(TypeError, match=r"add.* takes at most 2 positional arguments"):
         bridge.add(1, 2, 3)
     with pytest.raises(TypeError, match=r"sum.* unexpected keyword argument 'axes'"):
         bridge.sum(bridge.ones(2), axes=0)
