@@ -10,11 +10,11 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from bridge.core._native import DTYPES
 from core.values import EVERY, numpy_dtype
 
 import bridge
 from bridge.core import dtypes
+from bridge.core._native import DTYPES
 
 KINDS = {
     "boolean": "bool",

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from bridge.core._native import DTYPES
 from core.values import EVERY
 
 import bridge
 from bridge.core import _native, dtypes
+from bridge.core._native import DTYPES
 from bridge.core.promotion import HOLDS, above, join, promote, promote_weak
 
 PAIRS = list(itertools.product(EVERY, EVERY))

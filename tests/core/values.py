@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import ml_dtypes
 import numpy as np
-from bridge.core._native import DTYPES
 
 import bridge
 from bridge.core import dtypes
+from bridge.core._native import DTYPES
 
 Array = np.ndarray
 
