@@ -13,8 +13,8 @@ namespace {
 constexpr DType kPromotion[kDTypeCount][kDTypeCount] = {
 #include "promotion.inc"
 };
+// Columns are Weak::Category.
 constexpr DType kPromotionWeak[kDTypeCount][4] = {
-    // by Weak::Category
 #include "promotion_weak.inc"
 };
 
