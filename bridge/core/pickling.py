@@ -30,4 +30,3 @@ def rebuild(raw: Any, dtype: str, shape: tuple[int, ...]) -> _native.array:
     if a.nbytes != flat.nbytes:
         raise ValueError(f"[bridge] the pickle holds {flat.nbytes} bytes and its shape says {a.nbytes}.")
     return _native.copy(a) if isinstance(raw, bytes | bytearray) else a
-
