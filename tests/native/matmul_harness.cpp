@@ -1,5 +1,5 @@
-// C interface to the matrix product for test_matmul.py. It stands in for isa.cpp and matmul_choice.cpp, so that one
-// process can run every level that the machine has.
+// C interface to the matrix product for test_matmul.py. It stands in for isa.cpp, so that one process can run every
+// level that the machine has.
 #include "isa.h"
 #include "matmul.h"
 #include "matmul_kernels.h"
@@ -15,31 +15,37 @@ bridge::Isa level =
 #else
     bridge::Isa::generic;
 #endif
-bool pairs = false;
 }  // namespace
 
 namespace bridge {
 Isa isa() { return level; }
 const char* isa_name() { return "chosen by the test"; }
-bool bfloat16_pairs_pay() { return pairs; }
+bool has_avx512_bf16() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
 }  // namespace bridge
 
 extern "C" {
 
-// 0 when this machine lacks the level (or vdpbf16ps, when that is asked for).
-int select_level(int wanted, int with_bf16) {
+// 0 when this machine lacks the level, or that way (enum Bfloat16) of multiplying bfloat16.
+int select_level(int wanted, int bfloat16_way) {
 #if defined(__x86_64__)
   const auto isa = static_cast<bridge::Isa>(wanted);
   if (isa == bridge::Isa::v3 && !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))) return 0;
   if (isa == bridge::Isa::v4 &&
       !(__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")))
     return 0;
-  if (with_bf16 && !__builtin_cpu_supports("avx512bf16")) return 0;
   level = isa;
 #else
   (void)wanted;
 #endif
-  pairs = with_bf16 != 0;
+  const auto way = static_cast<bridge::Bfloat16>(bfloat16_way);
+  if (!bridge::bfloat16_works(way)) return 0;
+  bridge::set_bfloat16_way(way);
   return 1;
 }
 

@@ -15,7 +15,9 @@ from native.build import BASE_FLAGS, HERE, NATIVE, compiler, levels
 
 DTYPES = "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128"
 CODES = {name: code for code, name in enumerate(DTYPES.split())}  # the order of dtypes.h
-LEVELS = {"v2": (0, 0), "v3": (1, 0), "v4": (2, 0), "v4+bf16": (2, 1), "neon": (3, 0), "generic": (4, 0)}
+# Level: (enum Isa, enum Bfloat16).
+LEVELS = {"v2": (0, 0), "v3": (1, 0), "v4": (2, 0), "neon": (3, 0), "generic": (4, 0)}
+LEVELS |= {"v4+bf16": (2, 1), "v4+amx": (2, 2)}
 
 
 def names_of_levels() -> list[str]:
@@ -26,7 +28,8 @@ def names_of_levels() -> list[str]:
 def build(*, optimise: str = "-O3", extra: tuple[str, ...] = ()) -> Path:
     """Path of the library, kept in the temporary directory under a name made of its sources."""
     flags = [*BASE_FLAGS, "-pthread", *extra]
-    plain = [NATIVE / "matmul.cpp", NATIVE / "memory.cpp", NATIVE / "threads.cpp", HERE / "matmul_harness.cpp"]
+    plain = [NATIVE / name for name in ("matmul.cpp", "matmul_choice.cpp", "memory.cpp", "threads.cpp")]
+    plain.append(HERE / "matmul_harness.cpp")
     jobs: list[tuple[Path, str, list[str]]] = []
     for level, level_flags in levels().items():
         jobs.append((NATIVE / "matmul_isa.cpp", level, [optimise, *level_flags, f"-DBRIDGE_ISA_NS=isa_{level}"]))

@@ -70,14 +70,14 @@ def assert_product(dtype: str, c: np.ndarray, a: np.ndarray, b: np.ndarray) -> N
 @pytest.fixture(params=matmul_library.names_of_levels())
 def level(request: pytest.FixtureRequest) -> str:
     if not library().select_level(*LEVELS[request.param]):
-        pytest.skip("needs AVX-512 BF16" if "bf16" in request.param else f"needs x86-64-{request.param}")
+        pytest.skip(f"needs AVX-512 and {request.param}" if "+" in request.param else f"needs x86-64-{request.param}")
     return str(request.param)
 
 
 def every(dtypes: Iterable[str]) -> pytest.MarkDecorator:
-    """Each dtype at each level; v4+bf16 differs from v4 in bfloat16 only."""
+    """Each dtype at each level; v4+bf16 and v4+amx differ from v4 in bfloat16 only."""
     pairs = itertools.product(matmul_library.names_of_levels(), dtypes)
-    pairs = [(level, dtype) for level, dtype in pairs if dtype == "bfloat16" or level != "v4+bf16"]
+    pairs = [(level, dtype) for level, dtype in pairs if dtype == "bfloat16" or "+" not in level]
     return pytest.mark.parametrize(("level", "dtype"), pairs, indirect=["level"])
 
 
@@ -185,7 +185,7 @@ def test_every_half_survives(level: str, dtype: str) -> None:
     np.testing.assert_array_equal(y[~nan].astype(np.float32), x[~nan].astype(np.float32))
     assert np.isnan(y[nan]).all()
     finite = finite[: len(finite) // 8 * 8].reshape(-1, 8)
-    if level == "v4+bf16":  # the instruction takes subnormals as zero
+    if "+" in level:  # the instructions take subnormals as zero
         finite = np.where(np.abs(finite) < ml_dtypes.finfo(ml_dtypes.bfloat16).smallest_normal, 0, finite)
     np.testing.assert_array_equal(matmul(dtype, finite, identity).astype(np.float32), finite.astype(np.float32))
 

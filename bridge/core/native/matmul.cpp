@@ -28,7 +28,6 @@ using matmul_detail::Pack;
 using matmul_detail::Product;
 using matmul_detail::Vector;
 
-constexpr int64_t kDepthBytes = 2048;  // k of one panel, times the unit: a panel of a stays in the first cache
 constexpr int64_t kWide = 2048;  // rows and columns of c between two packings
 constexpr int64_t kColumnBytes = 768 << 10;  // packed b that one task walks over: stays in the second cache
 constexpr int64_t kSmall = 96 * 96 * 96;  // multiplications up to which packing into the stack pays
@@ -80,7 +79,9 @@ const Kernels& kernels(Product p) {
 // The kernels of packed products: bfloat16 has its own instruction on some processors.
 const Kernels& packed_kernels(Product p) {
 #if defined(__x86_64__)
-  if (p == Product::bfloat16 && isa() == Isa::v4 && bfloat16_pairs_pay()) return isa_v4_bf16::matmul_kernels[0];
+  if (p == Product::bfloat16 && isa() == Isa::v4)
+    if (const Bfloat16 way = bfloat16_way(); way != Bfloat16::converted)
+      return isa_v4_bf16::matmul_kernels[static_cast<int>(way) - 1];
 #endif
   return kernels(p);
 }
@@ -203,20 +204,21 @@ struct Panels {
   int64_t lane_stride, k_stride;  // bytes
   int64_t lanes, width;
   char* panels;
+  void (*pack)(const Pack&);
 };
 
 void pack_panels(const Kernels& kern, const Panels& p, int64_t k, int64_t begin, int64_t end) {
   const int64_t units = ceil_div(k, kern.group);
   for (int64_t i = begin; i < end; ++i) {
     const int64_t lane = i * p.width;
-    kern.pack({p.source + lane * p.lane_stride * kern.element_bytes, p.lane_stride, p.k_stride,
-               std::min(p.width, p.lanes - lane), k, p.panels + lane * units * kern.unit_bytes, p.width, p.width});
+    p.pack({p.source + lane * p.lane_stride * kern.element_bytes, p.lane_stride, p.k_stride,
+            std::min(p.width, p.lanes - lane), k, p.panels + lane * units * kern.unit_bytes, p.width, p.width});
   }
 }
 
 void packed_product(const Kernels& kern, int64_t m, int64_t n, int64_t k, Operand a, Operand b, Target c) {
   const int64_t mr = kern.mr, nr = kern.nr, unit = kern.unit_bytes, element = kern.element_bytes;
-  const int64_t depth_limit = kDepthBytes / unit * kern.group;
+  const int64_t depth_limit = int64_t{kern.depth} * kern.group;
   const int64_t depth = round_up(ceil_div(k, ceil_div(k, depth_limit)), kern.group);
   const int64_t units = depth / kern.group;
   const int64_t high = round_up(std::min(m, kWide), mr), wide = round_up(std::min(n, kWide), nr);
@@ -230,8 +232,9 @@ void packed_product(const Kernels& kern, int64_t m, int64_t n, int64_t k, Operan
       const int64_t rows = std::min(high, m - i), a_panels = ceil_div(rows, mr);
       for (int64_t p = 0; p < k; p += depth) {
         const int64_t steps = std::min(depth, k - p), work = rows * cols * steps, deep = ceil_div(steps, kern.group);
-        const Panels pa{a.data + (i * a.row + p * a.col) * element, a.row, a.col, rows, mr, space.at(0)};
-        const Panels pb{b.data + (p * b.row + j * b.col) * element, b.col, b.row, cols, nr, space.at(a_bytes)};
+        const Panels pa{a.data + (i * a.row + p * a.col) * element, a.row, a.col, rows, mr, space.at(0), kern.pack_a};
+        const Panels pb{
+            b.data + (p * b.row + j * b.col) * element, b.col, b.row, cols, nr, space.at(a_bytes), kern.pack};
         parallel(b_panels, work, [&](int64_t begin, int64_t end) { pack_panels(kern, pb, steps, begin, end); });
         parallel(a_panels, work, [&](int64_t begin, int64_t end) { pack_panels(kern, pa, steps, begin, end); });
 

@@ -74,11 +74,13 @@ struct Vector {
 
 struct Kernels {
   int mr, nr, lanes;                 // rows and columns of a full tile; columns that fill one vector
+  int depth;                         // units of k in a panel, at most: a panel of a stays in the first cache
   int group;                         // k steps in a unit
   int element_bytes, unit_bytes, sum_bytes;
   bool converts;                     // units are not elements: operands must go through pack()
   bool narrows;                      // accumulators are not elements: sums must go through store()
-  void (*pack)(const Pack&);
+  void (*pack)(const Pack&);    // panels of b, and of a
+  void (*pack_a)(const Pack&);  // the same function, unless panels of a look different
   void (*block)(const Block&);
   void (*direct)(const Direct&);
   void (*store)(const void* sums, int64_t sum_row, void* c, int64_t row_stride, int64_t col_stride, int64_t rows,
@@ -101,10 +103,13 @@ BRIDGE_MATMUL_TABLE(isa_v3)
 BRIDGE_MATMUL_TABLE(isa_v4)
 BRIDGE_MATMUL_TABLE(isa_neon)
 BRIDGE_MATMUL_TABLE(isa_generic)
-BRIDGE_MATMUL_TABLE(isa_v4_bf16)  // one entry: bfloat16 by vdpbf16ps; pack, block and store only
+BRIDGE_MATMUL_TABLE(isa_v4_bf16)  // indexed by Bfloat16, less one; small products go through isa_v4
 #undef BRIDGE_MATMUL_TABLE
 
-// Whether vdpbf16ps beats converting to float32 on this processor (matmul_choice.cpp; the tests have their own).
-bool bfloat16_pairs_pay();
+// How bfloat16 is multiplied when panels are packed: converted to float32; by vdpbf16ps; by tiles (AMX).
+enum class Bfloat16 { converted, pairs, tiles };
+bool bfloat16_works(Bfloat16 way);  // on this processor, in this process
+Bfloat16 bfloat16_way();            // the fastest that works
+void set_bfloat16_way(Bfloat16 way);  // for tests
 
 }  // namespace bridge
