@@ -1,4 +1,4 @@
-"""Calls that can kill the interpreter, made in another one.
+"""Programs, and calls that can kill the interpreter, in another one.
 
 `run_each("package.module:function", inputs)` calls the function once per input (any JSON value) and gives back what
 each call returned (any JSON value). A call that raises gives {"raised": traceback}; one that kills the process gives
@@ -18,11 +18,21 @@ from pathlib import Path
 from typing import Any
 
 
+def run_code(code: str, *, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program text in a fresh interpreter that finds what this one finds."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=_variables(environment), timeout=timeout
+    )
+
+
+def _variables(more: Mapping[str, str]) -> dict[str, str]:
+    paths = [str(Path(__file__).parent), *filter(None, sys.path)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3", **more}
+
+
 def run_each(
     target: str, inputs: Sequence[Any], *, environment: Mapping[str, str] | None = None, timeout: float = 600
 ) -> list[Any]:
-    paths = [str(Path(__file__).parent), *filter(None, sys.path)]
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})}
     reports: list[Any] = []
     while len(reports) < len(inputs):
         done = subprocess.run(
@@ -30,7 +40,7 @@ def run_each(
             input="".join(json.dumps(value) + "\n" for value in inputs[len(reports) :]),
             capture_output=True,
             text=True,
-            env=variables,
+            env=_variables(environment or {}),
             timeout=timeout,
         )
         lines = done.stdout.splitlines()

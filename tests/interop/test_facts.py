@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from interop.expected import cannot_hold
 from interop.facts import DTYPES, FRAMEWORKS, LAYOUTS, SOURCES, WIDE, size
 from interop.memory_of import ADAPTERS, expected_value
+from isolated import run_code
 
 BUILDABLE = [
     (name, dtype, layout)
@@ -109,6 +106,5 @@ tf.experimental.dlpack.to_dlpack(tf.constant(["a"]))
 @pytest.mark.parametrize("what", ABORTS)
 def test_what_kills_the_interpreter(what):
     """Why bridge checks strides, alignment and dtype itself before it opens these doors."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, "-c", ABORTS[what]], capture_output=True, env=environment, timeout=120)
-    assert done.returncode < 0, done.stderr.decode()[-500:]
+    done = run_code(ABORTS[what])
+    assert done.returncode < 0, done.stderr[-500:]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from isolated import run_code
 from memory.views import fresh
 
 import bridge
@@ -63,8 +60,8 @@ print("begin", file=sys.stderr, flush=True)
 unused = bridge.exp(x)
 bridge.eval(((((x * 2 + 1) * x - 3) * y + x) / 4 - y) * 0.5)
 """
-    environment = {**os.environ, "BRIDGE_DEBUG": "kernels", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    done = run_code(code, BRIDGE_DEBUG="kernels")
+    assert done.returncode == 0, done.stderr
     after = done.stderr.partition("begin\n")[2]
     assert sum(line.startswith("kernel ") for line in after.splitlines()) == 1
     assert "exp" not in after

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gc
-import os
-import subprocess
 import sys
 import threading
 import weakref
 
 import numpy as np
 import pytest
+from isolated import run_code
 from memory.views import FROZEN, LEGACY, SIZE, WRITABLE, fresh, stir
 
 import bridge
@@ -255,8 +254,7 @@ torch.kept = bridge.to("torch", a)
 def test_L12_the_interpreter_ends_cleanly(what):
     """Exit status 0 and nothing on stderr, whatever is still alive."""
     code = f"import bridge\n{AT_EXIT[what]}\nprint('reached the end', flush=True)"
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
+    done = run_code(code)
     assert done.stdout == "reached the end\n", done.stderr
     assert done.returncode == 0, done.stderr
     ours = [line for line in done.stderr.splitlines() if "bridge" in line.lower() or "Fatal" in line]

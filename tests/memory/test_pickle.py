@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from interop.facts import DTYPES
 from interop.memory_of import elements, value_of_numpy
+from isolated import run_code
 
 import bridge
 from bridge.core import _native
@@ -112,14 +113,7 @@ def test_a_dtype_survives_as_itself():
 
 def test_a_pickle_crosses_processes():
     """A fresh interpreter reads it."""
-    import os
-    import subprocess
-    import sys
-
     data = pickle.dumps(sample("bfloat16"))
-    code = (
-        "import pickle, sys, numpy as np; a = pickle.loads(sys.stdin.buffer.read()); print(np.array(a).tobytes().hex())"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, env=environment, check=True)
-    assert bytes.fromhex(done.stdout.decode()) == value(sample("bfloat16")).bits
+    done = run_code(f"import pickle, numpy; print(numpy.array(pickle.loads({data!r})).tobytes().hex())")
+    assert done.returncode == 0, done.stderr
+    assert bytes.fromhex(done.stdout) == value(sample("bfloat16")).bits

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 
 import numpy as np
+from isolated import run_code
 from memory.views import fresh
 
 import bridge
@@ -102,6 +100,5 @@ _, status = os.waitpid(pid, 0)
 assert (a + 1)[5].item() == 6.0
 raise SystemExit(os.waitstatus_to_exitcode(status))
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
+    done = run_code(code, timeout=60)
     assert done.returncode == 0, done.stderr
