@@ -17,7 +17,8 @@ from pathlib import Path
 
 # Top first. A module belongs to the layer with its longest matching prefix; one line is one layer.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("bridge.__main__", "bridge.testing"),
+    ("bridge.__main__",),
+    ("bridge.cli", "bridge.testing"),
     ("bridge",),
     ("bridge.nn", "bridge.optimizers"),
     ("bridge.core", "bridge.utils"),
