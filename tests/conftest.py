@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
+from collections import defaultdict
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -30,3 +32,24 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--interop-json", metavar="FILE", help="write the number of hand-overs by outcome to FILE")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The outcome of every known case (docs/cases.md) that the run has tested."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    counts: dict[str, int] = defaultdict(int)
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.getreports(outcome):
+            if match := re.search(r"::test_([A-Z]\d\d)_", report.nodeid):
+                reason = report.longrepr[2].removeprefix("Skipped: ") if outcome == "skipped" else outcome
+                seen[match[1]].add(reason)
+                counts[match[1]] += 1
+    if not seen:
+        return
+    terminalreporter.section("known cases")
+    for name in sorted(seen):
+        bad, needs = seen[name] & {"failed", "error"}, seen[name] - {"passed"}
+        outcome = "FAILED" if bad else "held" if "passed" in seen[name] else ""
+        notes = ", ".join(sorted(needs - bad))
+        text = ", ".join(filter(None, (outcome, f"in part {notes}" if notes and outcome else notes)))
+        terminalreporter.line(f"{name}  {text}  ({counts[name]} test{'s' * (counts[name] > 1)})")

@@ -17,6 +17,7 @@ MISSING_HARDWARE = (
     r"needs x86-64(-v[234])?\b",  # a SIMD level that this processor lacks
     r"needs AVX-?512\b",
     r"needs a second device\b",
+    r"needs a browser\b",  # BRIDGE_REQUIRE_BROWSER=1 makes it a failure
 )
 
 
