@@ -1,7 +1,8 @@
 """Which plugin owns what: target name -> Framework, array type -> Framework, and the shortcuts learned from use.
 
 pluggy finds the plugins and checks their hooks; a dictionary dispatches. Plugins are loaded at the first conversion,
-never by `import bridge`. A third-party plugin that cannot be used becomes one `PluginWarning` that names it.
+never by `import bridge`. A third-party plugin that cannot be used becomes one `PluginWarning` that names it, and a row
+of `registry.health()`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import textwrap
 import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -26,12 +29,35 @@ from bridge.core.route import Route
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "Registry", "registry"]
+__all__ = ["BUILT_IN", "GROUP", "Health", "Registry", "registry"]
 
 #: Entry points of this group name plugin modules or objects.
 GROUP = "bridge.plugins"
 
+#: The origin of the plugins that come with bridge.
+BUILT_IN = "built-in"
+
 Hook = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """One plugin: where it comes from, what it brings, and why it cannot be used, if it cannot."""
+
+    name: str
+    origin: str  # BUILT_IN, "registered" (by a program), or the value of its entry point: "package.module:attribute"
+    distribution: str = ""  # "bridge-mlx 0.1", if it was installed
+    frameworks: tuple[str, ...] = ()
+    problem: str = ""  # one line; "" where all is well
+
+    @property
+    def ok(self) -> bool:
+        return not self.problem
+
+    @property
+    def status(self) -> str:
+        """ "ok", or the problem."""
+        return self.problem or "ok"
 
 
 class Registry:
@@ -51,6 +77,7 @@ class Registry:
         self._types: dict[type, Framework | None] = {}
         self._hooks: dict[tuple[str, str], Hook | None] = {}
         self._installed: set[str] = set()
+        self._health: dict[str, Health] = {}  # by name of the plugin; those that could not be used by their entry point
         self.watched = False  # somebody wants to see every conversion, so that no shortcut may be taken
         self._watchers = 0
         self._loading = self._loaded = False
@@ -59,7 +86,7 @@ class Registry:
     # ------------------------------------------------------------------------------------------------------- loading
 
     def load(self) -> None:
-        """Load the built-in plugins and the installed ones, once."""
+        """Load the built-in plugins and the installed ones, once. What cannot be used is warned of afterwards."""
         if self._loaded:
             return
         with self._lock:  # other threads wait here; a plugin that converts while it is imported passes
@@ -69,18 +96,38 @@ class Registry:
             try:
                 self._load()
                 self._loaded = True
+            except BaseException:  # interrupted: the next conversion starts again from nothing
+                for _, plugin in self.manager.list_name_plugin():
+                    self._drop(plugin)
+                self._health.clear()
+                raise
             finally:
                 self._loading = False
+                self._settle()
+        _warn(row for row in self._health.values() if not row.ok)
+
+    def health(self) -> list[Health]:
+        """Every plugin, the built-in ones first, then the installed ones by name, then those that were registered."""
+        self.load()
+        with self._lock:
+            owned = {name: self.manager.get_name(owner) for name, owner in self._owners.items()}
+            return [
+                replace(
+                    row, frameworks=tuple(sorted(name for name, owner in owned.items() if row.ok and owner == row.name))
+                )
+                for row in self._health.values()
+            ]
 
     def _load(self) -> None:
-        from importlib.metadata import entry_points  # slow to import, and needed only now
-
         for module in pkgutil.iter_modules(bridge.plugins.__path__):
             if not module.name.startswith("_"):
-                self._adopt(importlib.import_module(f"bridge.plugins.{module.name}"), module.name)
-        for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+                self._adopt(importlib.import_module(f"bridge.plugins.{module.name}"), module.name, origin=BUILT_IN)
+        self._settle()  # an installed plugin may convert while it is imported
+        entries, damaged = _entry_points()
+        for number, row in enumerate(damaged):
+            self._health[f"{number} damaged"] = row
+        for entry in sorted(entries, key=lambda entry: entry.name):
             self._try(entry)
-        self._settle()
 
     def register(self, plugin: object, name: str | None = None) -> None:
         """Add a plugin that has no entry point.
@@ -91,7 +138,7 @@ class Registry:
         self.load()
         with self._lock:
             try:
-                self._adopt(plugin, name)
+                self._adopt(plugin, name, origin="registered")
             except Exception as error:
                 raise PluginError(
                     message("bridge.plugins", f"the plugin {name or plugin!r} cannot be used: {error}")
@@ -106,21 +153,33 @@ class Registry:
 
     def _try(self, entry: EntryPoint) -> None:
         try:
-            self._adopt(entry.load(), entry.name)
-        except Exception as error:
-            text = f"bridge: plugin {entry.name!r} ({entry.value}) cannot be used: {type(error).__name__}: {error}"
-            warnings.warn(text, PluginWarning)
+            self._adopt(entry.load(), entry.name, origin=entry.value, distribution=_distribution(entry))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too: a module may take itself for a program
+            # Under a key that no plugin has: the name may be that of one that works.
+            self._health[f"{entry.name} = {entry.value}"] = Health(
+                name=entry.name, origin=entry.value, distribution=_distribution(entry), problem=_one_line(error)
+            )
 
-    def _adopt(self, plugin: object, name: str | None) -> None:
+    def _adopt(self, plugin: object, name: str | None, *, origin: str, distribution: str = "") -> None:
         """Register a plugin and its frameworks, all or nothing."""
-        self.manager.register(plugin, name)
+        name = name or self.manager.get_canonical_name(plugin)
+        if self.manager.has_plugin(name):
+            raise ValueError(f"another plugin has the name {name!r} already")
+        if self.manager.is_registered(plugin):
+            raise ValueError(f"it is the same object as the plugin {self.manager.get_name(plugin)!r}")
         try:
+            self.manager.register(plugin, name)
             self.manager.check_pending()  # a hook with a misspelt name would never be called
+            if not self.manager.get_hookcallers(plugin):
+                raise TypeError(f"{type(plugin).__name__} has no function marked @bridge.hookimpl")
             for framework in self._declared_by(plugin):
                 self._declare(framework, plugin)
         except BaseException:
             self._drop(plugin)
             raise
+        self._health[name] = Health(name=name, origin=origin, distribution=distribution)
 
     def _declared_by(self, plugin: object) -> list[object]:
         for implementation in self.manager.hook.bridge_frameworks.get_hookimpls():
@@ -139,7 +198,9 @@ class Registry:
         self._owners[framework.name] = plugin
 
     def _drop(self, plugin: object) -> None:
-        self.manager.unregister(plugin)
+        self._health.pop(self.manager.get_name(plugin) or "", None)
+        if self.manager.is_registered(plugin):
+            self.manager.unregister(plugin)
         for name in [name for name, owner in self._owners.items() if owner is plugin]:
             del self._owners[name], self.frameworks[name]
 
@@ -297,6 +358,54 @@ class Registry:
 
 def _itself(array: Any) -> Any:
     return array
+
+
+def _entry_points() -> tuple[list[EntryPoint], list[Health]]:
+    """The entry points of the group, and the distributions whose entry points cannot be read."""
+    from importlib.metadata import distributions, entry_points  # slow to import, and needed only now
+
+    try:
+        return list(entry_points(group=GROUP)), []
+    except Exception:  # one damaged file of any distribution: ask them one by one
+        pass
+    entries: dict[str, list[EntryPoint]] = {}
+    damaged = []
+    for distribution in distributions():
+        name = str(distribution.metadata["Name"])
+        try:
+            entries.setdefault(name, list(distribution.entry_points.select(group=GROUP)))
+        except Exception as error:
+            problem = f"its entry points cannot be read: {_one_line(error)}"
+            damaged.append(Health(name=name, origin="entry_points.txt", distribution=name, problem=problem))
+    return [entry for found in entries.values() for entry in found], damaged
+
+
+def _distribution(entry: EntryPoint) -> str:
+    """Name and version of what brought the entry point; "" where that is not known."""
+    try:
+        return f"{entry.dist.name} {entry.dist.version}" if entry.dist else ""
+    except Exception:  # damaged metadata
+        return ""
+
+
+def _one_line(error: BaseException) -> str:
+    """Type and text of an error, fit for one line of a report."""
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 400, placeholder=" ...").removesuffix(":")
+
+
+def _warn(rows: Iterator[Health]) -> None:
+    """One warning for each plugin that cannot be used. Where warnings are errors, the first is raised, at the end."""
+    raised: list[Warning] = []
+    for row in rows:
+        where = f"{row.origin}, {row.distribution}" if row.distribution else row.origin
+        try:
+            warnings.warn(f"bridge: plugin {row.name!r} ({where}) cannot be used: {row.problem}", PluginWarning)
+        except PluginWarning as error:
+            raised.append(error)
+    if raised:
+        for other in raised[1:]:
+            raised[0].add_note(str(other))
+        raise raised[0]
 
 
 def _with_arguments(function: Hook, names: tuple[str, ...], hook: str) -> Hook:
