@@ -15,7 +15,7 @@ import numpy
 
 from bridge.core.errors import DTypeError
 from bridge.core.framework import DTYPES, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
-from bridge.core.memory import ALIGNMENT, NATIVE, numpy_dtype
+from bridge.core.memory import ALIGNMENT, NATIVE, aligned_copy, numpy_dtype
 from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
 
@@ -125,7 +125,38 @@ def _same(source: Source, route: Route) -> Any:
     return tf.constant(source.ndarray())
 
 
+@cache
+def tensor_maker() -> tuple[Callable[[Any, Any], Any], Callable[[], Any]] | None:
+    """TensorFlow's import of a capsule below its Python layer, a third faster, and what gives the context it asks for.
+
+    None where it does not work as known: it is private, so it is tried once, on memory whose values are known. The
+    context is asked for at every call, since its handle may be that of another one by then.
+    """
+    try:
+        from tensorflow.python import pywrap_tfe
+        from tensorflow.python.eager import context
+
+        current = context.context
+        current().ensure_initialized()
+        make = pywrap_tfe.TFE_FromDlpackCapsule
+        probe = aligned_copy(numpy.arange(1, 17, dtype=numpy.int32))
+        tensor = make(probe.__dlpack__(), current()._handle)
+        if _view(tensor, "int32").ctypes.data != probe.ctypes.data or tensor.numpy().tolist() != probe.tolist():
+            return None
+    except Exception:
+        return None
+    return make, current
+
+
 def _capsule(source: Source, route: Route) -> Any:
+    direct = tensor_maker()
+    if direct is None:
+        return _dlpack(source, route)
+    make, context = direct
+    return make(source.capsule(access="read"), context()._handle)
+
+
+def _dlpack(source: Source, route: Route) -> Any:
     import tensorflow as tf
 
     return tf.experimental.dlpack.from_dlpack(source.capsule(access="read"))
@@ -147,7 +178,7 @@ def _memoryview(source: Source, route: Route) -> Any:
 _DOORS: dict[str, Callable[[Source, Route], Any]] = {
     "same": _same,
     "capsule": _capsule,
-    "dlpack": _capsule,
+    "dlpack": _dlpack,
     "buffer": _buffer,
     "memoryview": _memoryview,
 }
@@ -157,17 +188,18 @@ _DOORS: dict[str, Callable[[Source, Route], Any]] = {
 
 
 @cache
-def _from_bridge() -> Shortcut:
-    import tensorflow as tf
-
+def _from_bridge() -> Shortcut | None:
     from bridge.core import _native
 
-    offer, make, row_major = _native.offer, tf.experimental.dlpack.from_dlpack, 3
+    direct = tensor_maker()
+    if direct is None:
+        return None
+    (make, context), offer, row_major = direct, _native.offer, 3
     dtypes = sum(1 << _native.DTYPES[name].code for name in DTYPES)
 
     def convert(array: Any) -> Any:
         capsule = offer(array, dtypes, ALIGNMENT, row_major, "frozen", False, "tensorflow")
-        return None if capsule is None else make(capsule)
+        return None if capsule is None else make(capsule, context()._handle)
 
     return convert
 
