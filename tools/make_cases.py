@@ -51,7 +51,8 @@ def cases() -> list[Case]:
 def row(call: ast.expr) -> Case:
     assert isinstance(call, ast.Call)
     arguments = [ast.literal_eval(argument) for argument in call.args]
-    return Case(*arguments, **{keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg})
+    keywords = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg}
+    return Case(*arguments, **keywords)
 
 
 def tests() -> Counter[str]:
