@@ -86,6 +86,7 @@ class Framework:
     readonly: bool = False  # it has arrays that can be read and not written
     alignment: int | None = None  # bytes; None: the alignment of one element
     strides: StridesRule = "any"
+    extent: int | None = None  # the most elements that one axis can have; None: there is no such limit
     devices: bool = False  # its arrays can live elsewhere than in host memory
     copies: bool = False  # the plugin makes copies itself; else it is handed fresh memory to share
     leases: bool = False  # it never writes memory that it has handed to a consumer that cannot write

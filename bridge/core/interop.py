@@ -338,13 +338,18 @@ class _Call:
         return numpy.fresh(source.ndarray())
 
     def _settled(self, fresh: Source, route: Route) -> tuple[Framework, Source, Route]:
-        """The way from fresh memory into the target: shared, by the same door if it is open from there."""
+        """The way from fresh memory into the target: shared, by the same door if it is open from there.
+
+        A target that shares on no door copies once more.
+        """
         framework = registry.frameworks[fresh.facts.framework]
         plain = Request(readonly=self.request.readonly)
         for request in (plain._replace(via=self.request.via), plain):
             again = choose(self.target, framework, fresh.facts, request)
             if again.outcome == "share":
                 return framework, fresh, dataclasses.replace(again, device=route.device)
+        if again.rule == "door":
+            return framework, fresh, again
         raise PluginError(
             message(
                 self.tag,

@@ -93,6 +93,8 @@ def choose(
             error=DTypeError,
             fix="x.real first, or a complex dtype",
         )
+    if target.extent is not None and max(facts.shape, default=0) > target.extent:
+        return _refuse_extent(target, facts)
     misplaced = _refuse_device(target, facts, request)
     if misplaced is not None:
         return misplaced
@@ -288,6 +290,16 @@ def _refuse_dtype(target: Framework, wanted: str, known: frozenset[str]) -> Rout
         error=DTypeError,
         want=", ".join(sorted(known)),
         fix=target.dtype_fix.get(wanted, "dtype=... to convert, which may lose precision"),
+    )
+
+
+def _refuse_extent(target: Framework, facts: Facts) -> Route:
+    axis = facts.shape.index(max(facts.shape))
+    return _refuse(
+        "extent",
+        f"axis {axis} has {facts.shape[axis]} elements, more than {target.name} can count",
+        want=f"at most {target.extent} along each axis",
+        fix="reshape x to more axes, or hand it over in parts",
     )
 
 

@@ -160,6 +160,13 @@ def test_a_target_without_a_common_protocol_gets_a_copy(register):
         bridge.to("crate", tensor, copy=False)
 
 
+def test_a_target_that_always_copies_takes_a_converted_copy(register):
+    """No door of it shares: memory that bridge converted or reordered is handed to the door that copies."""
+    register(crates(takes=(Door(name="constructor", protocol="dlpack", shares=False),)))
+    assert bridge.to("crate", np.arange(3, dtype=np.int32), dtype="float64").array.dtype == np.float64
+    assert bridge.to("crate", np.arange(3, dtype=">i4")).array.tolist() == [0, 1, 2]
+
+
 def test_a_target_that_refuses_fresh_memory_is_named(register):
     """Its record asks for what no copy can have: that is the plugin's mistake, not the user's."""
     register(crates(alignment=2**40))

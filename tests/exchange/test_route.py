@@ -37,6 +37,7 @@ RECORDS = {
         record("foreign", takes=(Door(name="whisper", protocol="whisper"),)),
         record("private", takes=(Door(name="fast", protocol="dlpack", sources=frozenset({"elsewhere"})), DLPACK)),
         record("leasing", leases=True, readonly=True),
+        record("short", extent=5),
     )
 }
 SOURCE = record("source")
@@ -112,6 +113,11 @@ ROWS = [
     ("everything", {}, {"dtype": "float16"}, "copy", "convert", "float16"),
     ("everything", {"dtype": "complex64"}, {"dtype": "float32"}, "refuse", "complex", "imaginary"),
     ("everything", {"dtype": "complex64"}, {"dtype": "complex128"}, "copy", "convert", "complex128"),
+    # more elements along an axis than the target can count
+    ("short", {}, {}, "refuse", "extent", "axis 1 has 6 elements, more than short can count"),
+    ("short", {}, {"copy": True}, "refuse", "extent", "axis 1 has 6"),
+    ("short", {"shape": (4, 5)}, {}, "share", "shared", "both"),
+    ("short", {"shape": (), "strides": ()}, {}, "share", "shared", "both"),
     # bytes that are not the values, or no bytes at all
     ("everything", {"unlike": "it is a conjugate view"}, {}, "copy", "unlike", "conjugate"),
     ("everything", {"refusal": Refusal(problem="it is sparse")}, {}, "refuse", "no-memory", "sparse"),
