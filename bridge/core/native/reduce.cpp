@@ -71,6 +71,7 @@ struct Reduction {
   int64_t outer = 1, length = 1, inner = 1;  // extents of the three groups of axes
   DType strip, accumulator;
   RowsFn rows, rows_again;  // of values; of accumulators
+  RowsFn strips;  // what a strip of a longer row is reduced with: of places the extreme alone
   FoldFn fold, fold_again;
   bool places;  // argmax, argmin
   int64_t accumulator_size, out_size;
@@ -126,7 +127,7 @@ struct Partials {
 
 // Reduces values [begin, begin + n) of the space, which belong to one result, to one accumulator.
 void reduce_run(const Reduction& r, Runner& runner, int64_t begin, int64_t n, void* accumulator, int64_t* index) {
-  Partials partials;
+  Partials partials;  // of places, `index` is where the strip begins
   int count = 0;
   const auto combine = [&] {
     int64_t winner = 0;
@@ -140,13 +141,16 @@ void reduce_run(const Reduction& r, Runner& runner, int64_t begin, int64_t n, vo
     const int64_t length = n - done < kStrip ? n - done : kStrip;
     if (count == Partials::kCount) combine();
     const void* values = runner.values(begin + done, length);
-    r.rows(partials.values + count * r.accumulator_size, &partials.index[count], values, 1, length);
-    if (r.places) partials.index[count] += done;
+    r.strips(partials.values + count * r.accumulator_size, nullptr, values, 1, length);
+    if (r.places) partials.index[count] = done;
     count++;
   }
   if (count > 1) combine();
   std::memcpy(accumulator, partials.values, static_cast<size_t>(r.accumulator_size));
-  if (r.places) *index = partials.index[0];
+  if (!r.places) return;
+  const int64_t strip = partials.index[0], length = n - strip < kStrip ? n - strip : kStrip;
+  r.rows(accumulator, index, runner.values(begin + strip, length), 1, length);
+  *index += strip;
 }
 
 // Short rows: several to a strip. [begin, end): results.
@@ -347,6 +351,8 @@ void run_reduction(const KernelSpec& spec) {
   r.rows_again = table().rows[kind][static_cast<int>(r.accumulator)];
   r.fold_again = table().fold[kind][static_cast<int>(r.accumulator)];
   r.places = spec.reduce == Reduce::argmax || spec.reduce == Reduce::argmin;
+  const Reduce extreme = spec.reduce == Reduce::argmax ? Reduce::max : Reduce::min;
+  r.strips = r.places ? table().rows[static_cast<int>(extreme)][static_cast<int>(r.strip)] : r.rows;
   r.accumulator_size = itemsize(r.accumulator);
   r.out_size = itemsize(spec.reduce_out);
   if (r.inner > 1) {

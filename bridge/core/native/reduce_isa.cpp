@@ -32,6 +32,15 @@ struct Vector {
   static type load(const T* p) { return *reinterpret_cast<const unaligned*>(p); }
 };
 
+// Whether a comparison holds in any lane.
+template <class Lanes>
+static bool any(const Lanes& lanes) {
+  uint64_t words[sizeof(Lanes) / 8], bits = 0;
+  __builtin_memcpy(words, &lanes, sizeof words);
+  for (const uint64_t word : words) bits |= word;
+  return bits != 0;
+}
+
 template <class T>
 constexpr bool kFloating = false;
 template <>
@@ -196,9 +205,7 @@ static T extreme(const T* x, int64_t n) {
     __builtin_memcpy(lane, &best[0], sizeof lane);
     for (int k = 0; k < lanes; k++) result = Op::better(lane[k], result) ? lane[k] : result;
     if constexpr (kFloating<T>) {
-      bool any = false;
-      for (int k = 0; k < lanes; k++) any |= strange[k] != 0;
-      if (any) return __builtin_nanf("");
+      if (any(strange)) return __builtin_nanf("");
     }
   }
   for (; i < n; i++) result = Op::better(x[i], result) ? x[i] : result;
@@ -241,15 +248,37 @@ static bool same(T a, T b) {
 static bool same(C64 a, C64 b) { return (a.re == b.re && a.im == b.im) || (is_nan(a) && is_nan(b)); }
 static bool same(C128 a, C128 b) { return (a.re == b.re && a.im == b.im) || (is_nan(a) && is_nan(b)); }
 
+// Index of the first x[i] that is the same as `best`, which is one of them.
+template <class T>
+static int64_t place_of(T best, const T* x) {
+  int64_t i = 0;
+  while (!same(x[i], best)) i++;
+  return i;
+}
+template <class T>
+static int64_t place_of(T best, const T* x, int64_t n) {
+  constexpr int lanes = kVectorBytes / sizeof(T);
+  using V = Vector<T, lanes>;
+  int64_t i = 0;
+  if (!is_nan(best)) {
+    const typename V::type wanted = best - typename V::type{};
+    for (; i + kUnroll * lanes <= n; i += kUnroll * lanes) {
+      auto found = V::load(x + i) == wanted;
+      for (int u = 1; u < kUnroll; u++) found |= V::load(x + i + u * lanes) == wanted;
+      if (any(found)) break;
+    }
+  }
+  return i + place_of(best, x + i);
+}
+static int64_t place_of(C64 best, const C64* x, int64_t) { return place_of(best, x); }
+static int64_t place_of(C128 best, const C128* x, int64_t) { return place_of(best, x); }
+
 template <class Op, class T>
 static void rows_place(void* accumulators, int64_t* index, const void* values, int64_t rows, int64_t n) {
   auto* x = static_cast<const T*>(values);
   for (int64_t r = 0; r < rows; r++, x += n) {
-    const T best = extreme<Op>(x, n);
-    int64_t i = 0;
-    while (!same(x[i], best)) i++;
-    static_cast<T*>(accumulators)[r] = x[i];
-    index[r] = i;
+    index[r] = place_of(extreme<Op>(x, n), x, n);
+    static_cast<T*>(accumulators)[r] = x[index[r]];
   }
 }
 template <class Op, class T>
