@@ -16,10 +16,10 @@ from typing import Any, TypeVar, cast
 
 from bridge.core import _native
 from bridge.core.errors import BridgeError, CopyRequired, DTypeError, PluginError, UnknownTarget, message
-from bridge.core.framework import Facts, Framework, Source, dtype_name
+from bridge.core.framework import Facts, Framework, Source, doors_between, dtype_name
 from bridge.core.record import Log, Plan, Receipt
 from bridge.core.registry import registry
-from bridge.core.route import SAME, Request, Route, choose
+from bridge.core.route import SAME, Request, Route, choose, fits
 
 __all__ = ["asarray", "explain", "from_", "record", "to"]
 
@@ -303,7 +303,7 @@ class _Call:
 
     def _perform(self, framework: Framework, source: Source, route: Route) -> Any:
         """Do what the route says. Copies are made into fresh memory, which is then shared like any other."""
-        if route.outcome == "copy" and not self._copies_itself(source.facts, route):
+        if route.outcome == "copy" and not self._copies_itself(framework, source.facts, route):
             fresh = self._fresh(framework, source, route)
             return self._perform(*self._settled(fresh, route))
         try:
@@ -316,13 +316,16 @@ class _Call:
             problem = f"{self.target.name} refused the memory: {type(error).__name__}: {error}"
             raise BridgeError(self._text(dataclasses.replace(route, reason=problem), source.facts)) from error
 
-    def _copies_itself(self, facts: Facts, route: Route) -> bool:
+    def _copies_itself(self, framework: Framework, facts: Facts, route: Route) -> bool:
         """Whether the target's plugin makes the copy: always, from its own arrays, or on a door that only copies."""
         if self.target.copies or route.door == SAME:
             return True
         if route.dtype != facts.dtype or facts.unlike is not None:
             return False
-        return any(door.name == route.door and not door.shares for door in self.target.takes)
+        return any(
+            door.name == route.door and not door.shares and fits(offer.strides, facts.shape, facts.strides)
+            for door, offer in doors_between(framework, self.target)
+        )
 
     def _fresh(self, framework: Framework, source: Source, route: Route) -> Source:
         """Memory that nobody else has, with the values in the dtype that was asked for."""

@@ -30,6 +30,8 @@ class EngineSource(Source):
     """An evaluated array. Each way out takes a lease on its storage, held by what the way returned."""
 
     def capsule(self, *, access: Access, versioned: bool = False) -> Any:
+        if self.facts.access == "read":  # shared with siblings, or a broadcast: the capsule says so
+            access = "read"
         granted = "frozen" if access == "read" and not versioned else access
         return _native.export_dlpack(self.value, versioned=versioned, access=granted, holder=self.holder)
 
@@ -162,10 +164,20 @@ def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
     if framework.name != "bridge":
         return None
     if route.outcome == "share":
-        # Overlapping elements make nobody's promise: an owner that can write still can.
-        return _DOORS[route.door or ""](source, route.readonly or source.facts.access == "read")
+        return _DOORS[route.door or ""](source, _claim(source, route))
     array = source.value if isinstance(source, EngineSource) else _importable(source)
     return _native.copy(array) if route.dtype == source.facts.dtype else array.astype(_native.DTYPES[route.dtype])
+
+
+def _claim(source: Source, route: Route) -> dict[str, bool]:
+    """What the engine is told of the bytes: read-only, and if so, whether somebody else can write them nevertheless.
+
+    Overlapping elements make nobody's promise: an owner that can write still can.
+    """
+    readonly = source.facts.access == "read"
+    if route.readonly or not readonly:
+        return {"readonly": route.readonly}
+    return {"readonly": True, "written": _native.written_elsewhere(source.value)}
 
 
 def _importable(source: Source) -> Any:
@@ -185,40 +197,43 @@ def _over(array: NDArray[Any], dtype: str, *, readonly: bool) -> Any:
     return _native.import_address(array, address, _native.DTYPES[dtype], array.shape, strides, writable=not readonly)
 
 
-def _same(source: Source, readonly: bool) -> Any:
+def _same(source: Source, claim: dict[str, bool]) -> Any:
     return source.value
 
 
-def _exchange(source: Source, readonly: bool) -> Any:
+def _exchange(source: Source, claim: dict[str, bool]) -> Any:
     api = exchange_api()
-    array = None if api is None else _native.torch_import(api, source.value, readonly=readonly)
-    return _dlpack(source, readonly) if array is None else array
+    array = None if api is None else _native.torch_import(api, source.value, readonly=claim["readonly"])
+    return _dlpack(source, claim) if array is None else array
 
 
-def _capsule(source: Source, readonly: bool) -> Any:
-    return _native.import_dlpack(source.capsule(access="write"), readonly=readonly)
+def _capsule(source: Source, claim: dict[str, bool]) -> Any:
+    return _native.import_dlpack(source.capsule(access="write"), **claim)
 
 
-def _dlpack(source: Source, readonly: bool) -> Any:
-    return _native.import_dlpack(source.capsule(access="write", versioned=True), readonly=readonly)
+def _dlpack(source: Source, claim: dict[str, bool]) -> Any:
+    return _native.import_dlpack(source.capsule(access="write", versioned=True), **claim)
 
 
-def _buffer(source: Source, readonly: bool) -> Any:
-    return _native.import_buffer(source.buffer(access="write"), readonly=readonly)
+def _buffer(source: Source, claim: dict[str, bool]) -> Any:
+    return _native.import_buffer(source.buffer(access="write"), **claim)
 
 
-def _memoryview(source: Source, readonly: bool) -> Any:
-    return _native.import_buffer(memoryview(source.buffer(access="write")), readonly=readonly)
+def _memoryview(source: Source, claim: dict[str, bool]) -> Any:
+    return _native.import_buffer(memoryview(source.buffer(access="write")), **claim)
 
 
-def _address(source: Source, readonly: bool) -> Any:
+def _address(source: Source, claim: dict[str, bool]) -> Any:
     facts = source.facts
     assert facts.strides is not None
     owner, dtype = source.owner(access=facts.access), _native.DTYPES[facts.dtype]
-    return _native.import_address(owner, facts.address, dtype, facts.shape, facts.strides, writable=not readonly)
+    written = claim.get("written", False)
+    return _native.import_address(
+        owner, facts.address, dtype, facts.shape, facts.strides, writable=not claim["readonly"], written=written
+    )
 
 
-_DOORS: dict[str, Callable[[Source, bool], Any]] = {
+_DOORS: dict[str, Callable[[Source, dict[str, bool]], Any]] = {
     "same": _same,
     "exchange": _exchange,
     "direct": _capsule,

@@ -76,9 +76,10 @@ def describe(value: Any) -> NumpySource:
         unlike = "its bytes are in the other order than this machine's"
     if dtype is None:
         return NumpySource(value, _facts_of_none(value, *_DTYPE_REFUSALS.get(value.dtype.kind, (None, None))))
-    if any(stride < 0 and extent == 1 for stride, extent in zip(value.strides, value.shape, strict=True)):
-        value = _without_idle_strides(value)
     size = value.itemsize
+    axes = zip(value.strides, value.shape, strict=True)
+    if any(extent == 1 and (stride < 0 or stride % size) for stride, extent in axes):
+        value = _without_idle_strides(value)
     whole = all(stride % size == 0 for stride in value.strides)
     return NumpySource(
         value,
@@ -96,7 +97,7 @@ def describe(value: Any) -> NumpySource:
 
 
 def _without_idle_strides(array: NDArray[Any]) -> NDArray[Any]:
-    """The same view, the strides of its axes of one element 0: torch refuses a negative one although nobody uses it."""
+    """The same view, the strides of its axes of one element 0: torch refuses odd ones although nobody uses them."""
     idle = tuple(axis for axis, extent in enumerate(array.shape) if extent == 1)
     return numpy.expand_dims(array.squeeze(idle), idle)
 

@@ -183,7 +183,9 @@ def _address(source: Source, route: Route) -> Any:
     import torch
 
     array = source.buffer(access=route.access)
-    return torch.from_numpy(array.view(numpy.int16)).view(getattr(torch, route.dtype))
+    if source.facts.dtype in NATIVE:
+        return torch.from_numpy(array)
+    return torch.from_numpy(array.view(f"i{array.itemsize}")).view(getattr(torch, route.dtype))
 
 
 def _buffer(source: Source, route: Route) -> Any:
