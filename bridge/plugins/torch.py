@@ -12,8 +12,6 @@ from functools import cache, partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy
-
 from bridge.core.errors import DTypeError
 from bridge.core.framework import DTYPES, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
 from bridge.core.memory import NATIVE, numpy_dtype, over
