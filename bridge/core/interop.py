@@ -7,7 +7,6 @@ tell who listens. Nests of arrays are mapped leaf by leaf.
 
 from __future__ import annotations
 
-import copy as copying
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any, TypeVar, cast
 from bridge.core import _native
 from bridge.core.errors import BridgeError, CopyRequired, DTypeError, PluginError, UnknownTarget, message
 from bridge.core.framework import Facts, Framework, Source, doors_between, dtype_name
+from bridge.core.nest import is_nest, mapped
 from bridge.core.record import Log, Plan, Receipt
 from bridge.core.registry import registry
 from bridge.core.route import SAME, Request, Route, choose, fits
@@ -141,7 +141,7 @@ def explain(
     plans = Log()
     call.visit, call.shortcuts = lambda leaf: plans.append(call.plan(leaf)), {}
     call.map(x)
-    return plans[0] if len(plans) == 1 and not _is_nest(x) else plans
+    return plans[0] if len(plans) == 1 and not is_nest(type(x), _is_array) else plans
 
 
 @contextmanager
@@ -192,41 +192,11 @@ class _Call:
         self.shortcuts = registry.row(self.target.name) if self.plain else {}
         self.visit: Callable[[Any], Any] = self.leaf
 
-    # --------------------------------------------------------------------------------------------------------- nests
-
     def map(self, x: Any) -> Any:
         """`visit` applied to every array of a nest; an error says where in the nest it happened."""
-        if not _is_nest(x):
+        if not is_nest(type(x), _is_array):
             return self.visit(x)
-        kind, item = type(x), self._item
-        if isinstance(x, dict):
-            return _replaced(x, {key: item(value, "[{!r}]", key) for key, value in x.items()})
-        if isinstance(x, tuple) and hasattr(kind, "_fields"):
-            return kind(*[item(value, ".{}", name) for name, value in zip(kind._fields, x, strict=True)])
-        if isinstance(x, list | tuple):
-            return kind([item(value, "[{!r}]", index) for index, value in enumerate(x)])
-        new = copying.copy(x)
-        for field in dataclasses.fields(x):
-            object.__setattr__(new, field.name, item(getattr(x, field.name), ".{}", field.name))
-        return new
-
-    def _item(self, x: Any, form: str, key: Any) -> Any:
-        """One item of a nest. `form` and `key` say where it is, should that be needed."""
-        shortcut = self.shortcuts.get(type(x))
-        if shortcut is not None:
-            try:
-                result = shortcut(x)
-            except Exception:  # the readable path finds the words
-                result = None
-            if result is not None:
-                return result
-        if x is None:
-            return None
-        try:
-            return self.map(x)
-        except BridgeError as error:
-            _say_where(error, form.format(key))
-            raise
+        return mapped(x, self.visit, shortcuts=self.shortcuts, is_array=_is_array, tag=self.tag)
 
     # --------------------------------------------------------------------------------------------------------- leaves
 
@@ -413,30 +383,9 @@ _INTEGER_RANGES: dict[str, tuple[int, int] | None] = {
 }
 
 
-def _is_nest(x: Any) -> bool:
-    """Whether `x` is a container of arrays. What some framework, DLPack or a buffer knows as an array is not."""
-    kind = type(x)
-    if registry.framework_of(kind) is not None:
-        return False
-    return isinstance(x, dict | list | tuple) or (dataclasses.is_dataclass(kind) and not hasattr(kind, "__dlpack__"))
-
-
-def _replaced(old: dict[Any, Any], items: dict[Any, Any]) -> dict[Any, Any]:
-    """The items in a dictionary of the same type, with whatever else the old one carries (a default factory)."""
-    if type(old) is dict:
-        return items
-    new = copying.copy(old)
-    new.update(items)
-    return new
-
-
-def _say_where(error: BridgeError, where: str) -> None:
-    """Add the place in the nest to the error, once, growing from the leaf to the root."""
-    notes = getattr(error, "__notes__", [])
-    if notes and notes[-1].startswith("  at:   x"):
-        notes[-1] = notes[-1].replace("x", f"x{where}", 1)
-    else:
-        error.add_note(f"  at:   x{where}")
+def _is_array(kind: type) -> bool:
+    """Whether some framework, or DLPack, knows values of this type as arrays. What else they are does not matter."""
+    return registry.framework_of(kind) is not None or hasattr(kind, "__dlpack__")
 
 
 def _exports_buffer(x: Any) -> bool:
