@@ -215,7 +215,7 @@ class _Call:
     def plan(self, x: Any) -> Plan:
         """One array, only looked at."""
         framework, source = self._source(x)
-        plan: Plan = _plan(Plan, self.target, framework, source.facts, self._choose(framework, source))
+        plan: Plan = plan_of(Plan, self.target, framework, source.facts, self._choose(framework, source))
         return plan
 
     def _source(self, x: Any) -> tuple[Framework, Source]:
@@ -336,7 +336,7 @@ class _Call:
     def _tell(self, kind: type[Receipt], framework: Framework, facts: Facts, route: Route) -> None:
         if not registry.watched:
             return
-        receipt = _plan(kind, self.target, framework, facts, route)
+        receipt = plan_of(kind, self.target, framework, facts, route)
         for log in tuple(_logs):
             log.append(receipt)
         registry.converted(receipt)
@@ -355,7 +355,8 @@ class _Call:
         return UnknownTarget(message(self.tag, problem, fix=self.target.install))
 
 
-def _plan(kind: type[Plan], target: Framework, framework: Framework, facts: Facts, route: Route) -> Any:
+def plan_of(kind: type[Plan], target: Framework, framework: Framework, facts: Facts, route: Route) -> Any:
+    """The plan, or the receipt, of a route that was chosen for an array of `framework` with these facts."""
     return kind(
         source=framework.name,
         target=target.name,
