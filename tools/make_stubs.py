@@ -48,6 +48,8 @@ FUNCTIONS = {
     "copy": "(a: array, /) -> array",
     "declare": "(name: str, kind: str, *, arity: int | None = None, accepts: int = 0, result: str = 'same') "
     "-> Primitive",
+    "describe_capsule": "(capsule: Capsule, /) -> tuple[tuple[int, int, int], tuple[int, ...], Strides, int, "
+    "tuple[int, int], int, bool]",
     "eval": "(*args: Any) -> None",
     "export_address": "(a: array, *, access: Access, holder: str) -> tuple[Lease, int]",
     "export_dlpack": "(a: array, *, versioned: bool, access: Access, holder: str) -> Capsule",
@@ -63,9 +65,9 @@ FUNCTIONS = {
     "get_memory_limit": "() -> int",
     "get_peak_memory": "() -> int",
     "import_address": "(owner: object, address: int, dtype: Dtype | str, shape: Sequence[int], "
-    "strides: Sequence[int], *, writable: bool) -> array",
-    "import_buffer": "(obj: Any, *, readonly: bool = False) -> array",
-    "import_dlpack": "(capsule: Capsule, *, readonly: bool = False) -> array",
+    "strides: Sequence[int], *, writable: bool, written: bool = False) -> array",
+    "import_buffer": "(obj: Any, *, readonly: bool = False, written: bool = False) -> array",
+    "import_dlpack": "(capsule: Capsule, *, readonly: bool = False, written: bool = False) -> array",
     "is_evaluated": "(a: array, /) -> bool",
     "isa_name": "() -> str",
     "leases": "(a: array, /) -> list[dict[str, str]]",
@@ -80,9 +82,12 @@ FUNCTIONS = {
     "set_memory_limit": "(limit: int) -> int",
     "set_thread_count": "(n: int) -> None",
     "storage_address": "(a: array, /) -> int",
+    "take_capsule": "(capsule: Capsule, /) -> Capsule",
     "thread_count": "() -> int",
     "torch_export": "(api: Capsule, a: array, /) -> Any",
     "torch_import": "(api: Capsule, tensor: Any, readonly: bool = False) -> array | None",
+    "written_elsewhere": "(view: Any, /) -> bool",
+    "_after_fork_in_child": "() -> None",
     "_bytes_lease": "(a: array, /) -> Any",
     "_dtype": "(name: str, /) -> Dtype",
 }

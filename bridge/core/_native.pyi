@@ -25,6 +25,14 @@ def copy(a: array, /) -> array:
 def declare(name: str, kind: str, *, arity: int | None = None, accepts: int = 0, result: str = "same") -> Primitive:
     """Register a primitive declared in Python and return its native callable."""
 
+def describe_capsule(
+    capsule: Capsule, /
+) -> tuple[tuple[int, int, int], tuple[int, ...], Strides, int, tuple[int, int], int, bool]:
+    """((code, bits, lanes), shape, strides in elements, address of the first element, (device type, device id),
+    flags,
+    versioned) of an unused DLPack capsule, which stays unused. Raises ExchangeError if it is used or damaged.
+    """
+
 def eval(*args: Any) -> None:
     """Compute the arrays in the arguments (arrays, and dicts, lists and tuples of them). What is computed stays
     computed.
@@ -90,16 +98,23 @@ def get_peak_memory() -> int:
     """Largest number of bytes alive at one time since the start or reset_peak_memory()."""
 
 def import_address(
-    owner: object, address: int, dtype: Dtype | str, shape: Sequence[int], strides: Sequence[int], *, writable: bool
+    owner: object,
+    address: int,
+    dtype: Dtype | str,
+    shape: Sequence[int],
+    strides: Sequence[int],
+    *,
+    writable: bool,
+    written: bool = False,
 ) -> array:
     """An array over raw memory that owner keeps alive; strides in elements. The caller vouches for the range."""
 
-def import_buffer(obj: Any, *, readonly: bool = False) -> array:
+def import_buffer(obj: Any, *, readonly: bool = False, written: bool = False) -> array:
     """An array over a buffer's memory (PEP 3118). Raises DTypeError, CopyRequired (strides between elements)."""
 
-def import_dlpack(capsule: Capsule, *, readonly: bool = False) -> array:
+def import_dlpack(capsule: Capsule, *, readonly: bool = False, written: bool = False) -> array:
     """An array over a capsule's memory; the capsule is consumed. readonly=True: nobody writes while the array
-    lives.
+    lives; written=True: read-only here, others write.
     """
 
 def is_evaluated(a: array, /) -> bool:
@@ -149,6 +164,9 @@ def set_thread_count(n: int) -> None:
 def storage_address(a: array, /) -> int:
     """Address of a's first element. Evaluates."""
 
+def take_capsule(capsule: Capsule, /) -> Capsule:
+    """A capsule that owns what the given one owned; that one is used afterwards."""
+
 def thread_count() -> int:
     """Threads that kernels use, including the caller."""
 
@@ -160,6 +178,11 @@ def torch_import(api: Capsule, tensor: Any, readonly: bool = False) -> array | N
     neg
     views, other devices and layouts).
     """
+
+def written_elsewhere(view: Any, /) -> bool:
+    """Whether a read-only ndarray or memoryview looks at memory that another view of it can write."""
+
+def _after_fork_in_child() -> None: ...
 
 def _bytes_lease(a: array, /) -> Any:
     """A lease that exports a's elements as flat row-major bytes, read-only."""

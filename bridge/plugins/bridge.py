@@ -1,7 +1,4 @@
-"""The engine itself, under the same contract as every framework: 64-byte aligned memory, any strides, leases.
-
-Also what nobody declared: any object that exports DLPack or the buffer protocol.
-"""
+"""The engine itself, under the same contract as every framework: 64-byte aligned memory, any strides, leases."""
 
 from __future__ import annotations
 
@@ -12,8 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy
 
 from bridge.core import _native
-from bridge.core.errors import BridgeError
-from bridge.core.framework import ITEMSIZE, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
+from bridge.core.framework import ITEMSIZE, Access, Door, Facts, Framework, Offer, Shortcut, Source
 from bridge.core.memory import NATIVE, aligned_copy, over
 from bridge.core.route import Route, fits
 from bridge.hookspecs import hookimpl
@@ -23,7 +19,7 @@ from bridge.plugins.torch import exchange_api
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FRAMEWORK", "EngineSource", "ExporterSource", "describe", "describe_exporter", "exporter"]
+__all__ = ["FRAMEWORK", "EngineSource", "describe"]
 
 
 class EngineSource(Source):
@@ -54,24 +50,6 @@ class EngineSource(Source):
         return over(self.owner(access="read"), facts.address, facts.dtype, facts.shape, facts.strides, writable=True)
 
 
-class ExporterSource(Source):
-    """An object that speaks a protocol and belongs to no framework that is known."""
-
-    __slots__ = ("array",)
-
-    def __init__(self, value: Any, facts: Facts, array: Any = None) -> None:
-        super().__init__(value, facts)
-        self.array = array  # over the exporter's memory, which it keeps alive
-
-    def owner(self, *, access: Access) -> Any:
-        return self.array
-
-    def capsule(self, *, access: Access, versioned: bool = False) -> Any:
-        if not hasattr(self.value, "__dlpack__"):
-            return super().capsule(access=access, versioned=versioned)
-        return _capsule_of(self.value) if versioned else self.value.__dlpack__()
-
-
 def describe(array: Any) -> EngineSource:
     """An engine array as a source; evaluates it."""
     dtype, shape, strides, address, _, access, reason = _native.facts(array)
@@ -88,67 +66,6 @@ def describe(array: Any) -> EngineSource:
             frozen=_native.frozen_reason(array),
         ),
     )
-
-
-def describe_exporter(value: Any) -> ExporterSource:
-    """An exporter of DLPack or of the buffer protocol as a source."""
-    name = exporter(type(value)).name
-    device = value.__dlpack_device__()[0] if hasattr(value, "__dlpack_device__") else 1
-    if device not in _HOST_DEVICES:
-        refusal = Refusal(problem=f"its memory lies on DLPack device type {device}", fix="copy it to the host first")
-        return ExporterSource(value, Facts(framework=name, dtype="", refusal=refusal))
-    try:
-        array = _look(value)
-    except BridgeError as error:
-        return ExporterSource(value, Facts(framework=name, dtype="", refusal=Refusal(problem=str(error))))
-    facts = describe(array).facts
-    why = "its memory is read-only" if facts.access == "read" else ""
-    return ExporterSource(
-        value,
-        Facts(
-            framework=name,
-            dtype=facts.dtype,
-            shape=facts.shape,
-            strides=facts.strides,
-            address=facts.address,
-            access=facts.access,
-            why_read=why,
-        ),
-        array,
-    )
-
-
-_HOST_DEVICES = (1, 3, 11)  # CPU, and memory of the host that is pinned for CUDA or ROCm
-
-
-_EXPORTERS: dict[type, Framework] = {}
-
-
-def exporter(kind: type) -> Framework:
-    """The record of a framework that nobody declared, named after the type `kind`: always the same one."""
-    if kind not in _EXPORTERS:
-        buffer = () if hasattr(kind, "__dlpack__") else (Offer(protocol="buffer"),)
-        _EXPORTERS[kind] = Framework(
-            name=kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
-            module="",
-            install="",
-            types=(),
-            takes=(),
-            gives=(*buffer, Offer(protocol="dlpack"), Offer(protocol="address")),
-        )
-    return _EXPORTERS[kind]
-
-
-def _look(value: Any) -> Any:
-    """An array over the exporter's memory."""
-    return _native.import_dlpack(_capsule_of(value)) if hasattr(value, "__dlpack__") else _native.import_buffer(value)
-
-
-def _capsule_of(value: Any) -> Any:
-    try:
-        return value.__dlpack__(max_version=(1, 0))
-    except TypeError:  # written before DLPack 1.0
-        return value.__dlpack__()
 
 
 @hookimpl

@@ -73,7 +73,7 @@ void array_dealloc(PyObject* self) {
   if (type == array_type && n_kept < kKept) {
     kept[n_kept++] = a;
   } else {
-    PyObject_Free(self);
+    type->tp_free(self);  // of a subclass: it has a dictionary, and the collector knows it
   }
   Py_DECREF(type);
 }

@@ -48,6 +48,7 @@ int array_getbuffer(PyObject* self, Py_buffer* view, int flags);
 void make_lease_type();
 PyObject* array_dunder_array(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* names);
 struct LeaseObject;
+bool is_open(LeaseObject*);  // somebody can write the bytes that it holds
 // A lease on the bytes of an evaluated node that Python code can hold. It exports them as flat bytes.
 PyObject* new_lease(Node*, Access, const char* holder, const char* protocol);
 

@@ -3,6 +3,7 @@
 #include <nanobind/stl/string.h>
 
 #include "array.h"
+#include "capsules.h"
 #include "doors.h"
 #include "eval.h"
 #include "front.h"
@@ -128,7 +129,13 @@ size_t checked(nb::int_ limit) {
   return n;
 }
 
+PyObject* after_fork_in_child(PyObject*, PyObject*) {
+  forget_other_threads();
+  Py_RETURN_NONE;
+}
+
 PyMethodDef methods[] = {
+    {"_after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},
     {"eval", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(eval)), METH_FASTCALL,
      "eval(*args)\n--\n\nCompute the arrays in the arguments (arrays, and dicts, lists and tuples of them). What is "
      "computed stays computed."},
@@ -146,19 +153,34 @@ PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
+void register_at_fork(PyObject* module) {
+  prepare_for_forks();
+  Ref hook = Ref::check(PyObject_GetAttrString(module, "_after_fork_in_child"));
+  Ref os = Ref::check(PyImport_ImportModule("os"));
+  Ref call = Ref::check(PyObject_GetAttrString(os.get(), "register_at_fork"));
+  Ref none = Ref::check(PyTuple_New(0)), keywords = Ref::check(Py_BuildValue("{s:O}", "after_in_child", hook.get()));
+  Ref::check(PyObject_Call(call.get(), none.get(), keywords.get()));
+}
+
 }  // namespace
 }  // namespace bridge
 
 NB_MODULE(_native, m) {
   using namespace bridge;
   nb::set_leak_warnings(false);
+  static bool loaded = false;
+  if (loaded)
+    throw nb::import_error("[bridge] the engine is loaded already, and works in one interpreter of a process only.");
+  loaded = true;
   isa();  // an unknown BRIDGE_ISA is an error of the import
   try {
     make_array_types(m.ptr());
     make_primitive_type(m.ptr());
     add_doors(m.ptr());
+    add_capsules(m.ptr());
     add_front(m.ptr());
     if (PyModule_AddFunctions(m.ptr(), methods) < 0) throw PythonError{};
+    register_at_fork(m.ptr());
   } catch (const PythonError&) { throw nb::python_error(); }
   m.def("set_kernel_log", &set_callback, nb::arg("callback").none(),
         "Call callback(text) for every kernel that runs; None stops it.");

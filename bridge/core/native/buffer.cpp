@@ -154,6 +154,8 @@ void make_lease_type() {
   if (!lease_type) throw PythonError{};
 }
 
+bool is_open(LeaseObject* lease) { return lease->node->storage->open(); }
+
 PyObject* new_lease(Node* n, Access access, const char* holder, const char* protocol) {
   return reinterpret_cast<PyObject*>(lease_for(n, access, holder, protocol));
 }

@@ -143,7 +143,7 @@ M* make_foreign(const ForeignMemory& m) {
     release(c->storage);
     free(c);
   };
-  context->storage = adopt_memory(m.data, 0, false, m.owner, m.drop);
+  context->storage = adopt_memory(m.data, 0, {}, m.owner, m.drop);
   return &context->managed;
 }
 
@@ -251,7 +251,7 @@ int table_from_object(void* object, ManagedVersioned** out) {
 
 int table_to_object(ManagedVersioned* managed, void** out) {
   return guard(-1, [&] {
-    *out = wrap(import_managed(managed, false));
+    *out = wrap(import_managed(managed, {}));
     return 0;
   });
 }

@@ -62,9 +62,9 @@ PyObject* foreign_capsule(const ForeignMemory&, bool versioned, bool readonly);
 
 // Imports; the managed tensor is taken over, also when this throws.
 // Elements off their natural alignment raise CopyRequired unless misaligned_too.
-NodeRef import_managed(ManagedVersioned*, bool readonly, bool misaligned_too = false);
-NodeRef import_managed(Managed*, bool readonly, bool misaligned_too = false);
-NodeRef import_capsule(PyObject* capsule, bool readonly, bool misaligned_too = false);
+NodeRef import_managed(ManagedVersioned*, Claim, bool misaligned_too = false);
+NodeRef import_managed(Managed*, Claim, bool misaligned_too = false);
+NodeRef import_capsule(PyObject* capsule, Claim, bool misaligned_too = false);
 
 bool is_aligned(const Tensor&);  // element 0, naturally; false for an element type that the engine lacks
 

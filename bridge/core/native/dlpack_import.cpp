@@ -74,7 +74,7 @@ struct ManagedGuard {  // calls the deleter once unless dismissed
 };
 
 template <class M>
-NodeRef adopt_managed(M* managed, bool owner_writes, bool misaligned_too) {
+NodeRef adopt_managed(M* managed, Origin origin, bool misaligned_too) {
   constexpr const char* tag = "bridge.from_dlpack";
   ManagedGuard<M> guard{managed};
   const dlpack::Tensor& t = managed->tensor;
@@ -95,7 +95,7 @@ NodeRef adopt_managed(M* managed, bool owner_writes, bool misaligned_too) {
                   t.shape,
                   t.strides,
                   t.data ? static_cast<char*>(t.data) + t.byte_offset : nullptr,
-                  owner_writes,
+                  origin,
                   managed,
                   drop_managed<M>};
   if (!misaligned_too) check_alignment(m, tag);
@@ -112,6 +112,8 @@ bool aligned(DType t, const void* data) {
 // Elements off their natural alignment would have to be read bytewise for ever: such memory is copied once, by a caller
 // that may copy.
 void check_alignment(const ForeignMemory& m, const char* tag) {
+  for (int i = 0; i < m.ndim; ++i)
+    if (m.shape[i] == 0) return;
   if (aligned(m.dtype, m.data)) return;
   raise_copy_required(message(tag, "the bytes cannot be shared: the elements are not aligned.",
                               std::string(info(m.dtype).name) + " at an address that is no multiple of its size", "",
@@ -148,6 +150,7 @@ void check_layout(const ForeignMemory& m, const char* tag) {
 
 NodeRef adopt(const ForeignMemory& m, const char* tag) {
   check_layout(m, tag);
+  drain_dropped_owners();  // what went without the GIL goes now at the latest: a loop of imports stays flat
   int64_t dense[kMaxNdim];
   const int64_t* strides = m.strides;
   if (!strides) {
@@ -159,28 +162,74 @@ NodeRef adopt(const ForeignMemory& m, const char* tag) {
   auto* data = static_cast<unsigned char*>(m.data);
   NodeRef n(new_node(Op::data, m.dtype, m.ndim, 0));
   set_shape(n.get(), m.shape);
+  const uint8_t window = m.origin.readonly ? kWindow | kReadOnly : kWindow;
   if (high > low) {
-    if (Storage* own = find_leased(data + low)) {  // the engine's own bytes come home
-      auto* begin = static_cast<unsigned char*>(own->data);
-      if (data + high <= begin + own->nbytes) {
-        bool open = own->open();
-        attach_storage(n.get(), own, data, strides);
-        if (open) n->flags |= kWindow;
-        if (m.drop) m.drop(m.owner);
-        return n;
-      }
-      release(own);
+    if (Storage* own = find_leased(data + low, static_cast<size_t>(high - low), m.origin)) {  // known bytes come home
+      bool open = own->open();
+      attach_storage(n.get(), own, data, strides);
+      if (open) n->flags |= window;
+      if (m.drop) m.drop(m.owner);
+      return n;
     }
   }
   static unsigned char nothing[64];  // an address for arrays without elements
   if (!data) data = nothing;
-  Storage* s = adopt_memory(data + low, static_cast<size_t>(high - low), m.owner_writes, m.owner, m.drop);
+  Storage* s = adopt_memory(data + low, static_cast<size_t>(high - low), m.origin, m.owner, m.drop);
   attach_storage(n.get(), s, data, strides);
-  if (m.owner_writes) n->flags |= kWindow;
+  if (m.origin.writes) n->flags |= window;
   return n;
 }
 
-NodeRef import_buffer(PyObject* object, bool readonly) {
+Origin origin_of(Claim claim, bool says_readonly) {
+  Origin o;
+  o.readonly = claim.readonly || says_readonly;
+  o.writes = claim.written || !o.readonly;
+  o.promised = claim.readonly && !claim.written;
+  return o;
+}
+
+bool can_be_written(PyObject* memory, bool is_ndarray) {
+  if (is_ndarray) {  // not by a buffer: those have no code for the dtypes of ml_dtypes, and some warn when asked
+    Ref flags = Ref::check(PyObject_GetAttrString(memory, "flags"));
+    return truth(Ref::check(PyObject_GetAttrString(flags.get(), "writeable")).get());
+  }
+  Py_buffer writable;
+  if (PyObject_GetBuffer(memory, &writable, PyBUF_STRIDES | PyBUF_WRITABLE) < 0) {
+    PyErr_Clear();
+    return false;
+  }
+  PyBuffer_Release(&writable);
+  return true;
+}
+
+// Follows a read-only view to what it is a view of. Where that can be written and somebody else holds it, so can these
+// bytes: numpy.broadcast_to(x) is read-only, and x is not. A view that is the only way to its memory is believed.
+bool written_elsewhere(PyObject* view) {
+  Ref numpy = Ref::check(PyImport_ImportModule("numpy"));
+  Ref ndarray = Ref::check(PyObject_GetAttrString(numpy.get(), "ndarray"));
+  auto is_ndarray = [&](PyObject* o) {
+    int answer = PyObject_IsInstance(o, ndarray.get());
+    if (answer < 0) throw PythonError{};
+    return answer != 0;
+  };
+  Ref held = Ref::borrow(view);
+  constexpr int kDeepest = 100;
+  for (int hops = 0; hops < kDeepest; ++hops) {
+    Ref under;
+    if (is_ndarray(held.get()))
+      under = Ref::check(PyObject_GetAttrString(held.get(), "base"));
+    else if (PyMemoryView_Check(held.get()))
+      under = Ref::borrow(PyMemoryView_GET_BUFFER(held.get())->obj);
+    if (!under || under.get() == Py_None) return false;
+    if (Py_TYPE(under.get()) == lease_type) return is_open(reinterpret_cast<LeaseObject*>(under.get()));
+    bool shared = Py_REFCNT(under.get()) > 2;  // one reference is `held`'s, one is ours
+    if (shared && can_be_written(under.get(), is_ndarray(under.get()))) return true;
+    held = std::move(under);
+  }
+  return true;
+}
+
+NodeRef import_buffer(PyObject* object, Claim claim) {
   constexpr const char* tag = "bridge.asarray";
   auto view = std::make_unique<Py_buffer>();
   if (PyObject_GetBuffer(object, view.get(), PyBUF_FULL_RO) < 0) throw PythonError{};
@@ -207,9 +256,9 @@ NodeRef import_buffer(PyObject* object, bool readonly) {
                   "", "copy=None"));
     strides[i] = view->strides[i] / view->itemsize;
   }
-  ForeignMemory m{
-      t,          view->ndim, shape, view->strides ? strides : nullptr, view->buf, !view->readonly && !readonly,
-      view.get(), drop_buffer};
+  if (view->readonly && !claim.readonly) claim.written = claim.written || written_elsewhere(object);
+  Origin origin = origin_of(claim, view->readonly);
+  ForeignMemory m{t, view->ndim, shape, view->strides ? strides : nullptr, view->buf, origin, view.get(), drop_buffer};
   check_alignment(m, tag);
   NodeRef n = adopt(m, tag);
   held.view = nullptr;
@@ -218,9 +267,10 @@ NodeRef import_buffer(PyObject* object, bool readonly) {
 }
 
 NodeRef import_address(PyObject* owner, uintptr_t address, DType t, int ndim, const int64_t* shape,
-                       const int64_t* strides, bool writable) {
+                       const int64_t* strides, Claim claim) {
   Ref held = Ref::borrow(owner);
-  ForeignMemory m{t, ndim, shape, strides, reinterpret_cast<void*>(address), writable, owner, drop_object};
+  ForeignMemory m{t,     ndim,       shape, strides, reinterpret_cast<void*>(address), origin_of(claim, false),
+                  owner, drop_object};
   NodeRef n = adopt(m, "bridge.asarray");
   held.release();
   return n;
@@ -233,7 +283,7 @@ bool is_aligned(const Tensor& t) {
   return unit > 0 && (reinterpret_cast<uintptr_t>(t.data) + t.byte_offset) % unit == 0;
 }
 
-NodeRef import_managed(ManagedVersioned* m, bool readonly, bool misaligned_too) {
+NodeRef import_managed(ManagedVersioned* m, Claim claim, bool misaligned_too) {
   if (m->version.major != kVersion.major) {
     std::string got = std::to_string(m->version.major) + "." + std::to_string(m->version.minor);
     if (m->deleter) m->deleter(m);  // the only field that an unknown major version promises
@@ -244,15 +294,19 @@ NodeRef import_managed(ManagedVersioned* m, bool readonly, bool misaligned_too) 
     ManagedGuard<ManagedVersioned> guard{m};
     raise_dtype(message("bridge.from_dlpack", "element types below one byte have no counterpart in the engine."));
   }
-  // A copy that the producer made for this consumer has no other writer.
-  return adopt_managed(m, !readonly && !(m->flags & (kReadOnly | kIsCopied)), misaligned_too);
+  Origin origin = origin_of(claim, m->flags & kReadOnly);
+  if ((m->flags & kIsCopied) && !origin.readonly) {  // a copy that the producer made for this consumer
+    origin.writes = false;
+    origin.given = true;
+  }
+  return adopt_managed(m, origin, misaligned_too);
 }
 
-NodeRef import_managed(Managed* m, bool readonly, bool misaligned_too) {
-  return adopt_managed(m, !readonly, misaligned_too);
+NodeRef import_managed(Managed* m, Claim claim, bool misaligned_too) {
+  return adopt_managed(m, origin_of(claim, false), misaligned_too);
 }
 
-NodeRef import_capsule(PyObject* capsule, bool readonly, bool misaligned_too) {
+NodeRef import_capsule(PyObject* capsule, Claim claim, bool misaligned_too) {
   if (!PyCapsule_CheckExact(capsule))
     raise_type(message("bridge.from_dlpack", "the object is not a DLPack capsule.", Py_TYPE(capsule)->tp_name));
   auto take = [&](const char* name, const char* used) -> void* {
@@ -262,9 +316,9 @@ NodeRef import_capsule(PyObject* capsule, bool readonly, bool misaligned_too) {
     return pointer;
   };
   if (void* p = take("dltensor_versioned", "used_dltensor_versioned"))
-    return import_managed(static_cast<ManagedVersioned*>(p), readonly, misaligned_too);
+    return import_managed(static_cast<ManagedVersioned*>(p), claim, misaligned_too);
   if (void* p = take("dltensor", "used_dltensor"))
-    return import_managed(static_cast<Managed*>(p), readonly, misaligned_too);
+    return import_managed(static_cast<Managed*>(p), claim, misaligned_too);
   const char* name = PyCapsule_GetName(capsule);
   PyErr_Clear();
   if (name && !strncmp(name, "used_dltensor", 13))
@@ -287,7 +341,7 @@ NodeRef from_dlpack(PyObject* x, PyObject* device, PyObject* copy) {
   bool must_copy = copy && copy != Py_None && truth(copy), never_copy = copy && copy != Py_None && !must_copy;
   NodeRef n;
   if (PyCapsule_CheckExact(x)) {
-    n = dlpack::import_capsule(x, false, true);
+    n = dlpack::import_capsule(x, {}, true);
   } else {
     Ref where(PyObject_CallMethod(x, "__dlpack_device__", nullptr));
     if (!where) {
@@ -321,7 +375,7 @@ NodeRef from_dlpack(PyObject* x, PyObject* device, PyObject* copy) {
       capsule = Ref(PyObject_CallNoArgs(method.get()));
     }
     if (!capsule) throw PythonError{};
-    n = dlpack::import_capsule(capsule.get(), false, true);
+    n = dlpack::import_capsule(capsule.get(), {false, host && written_elsewhere(x)}, true);
   }
   bool straight = aligned(n->dtype, n->data);
   if (!straight && never_copy)

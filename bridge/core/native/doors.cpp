@@ -186,27 +186,29 @@ PyObject* torch_import(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) 
     const dlpack::Tensor& t = managed->tensor;
     if (t.device.type != dlpack::kCpu || !dlpack::is_aligned(t) || !is_plain_tensor(v[1], t.dtype)) Py_RETURN_NONE;
     guard.managed = nullptr;
-    return wrap(dlpack::import_managed(managed, v[2] && truth(v[2])));
+    return wrap(dlpack::import_managed(managed, {v[2] && truth(v[2])}));
   });
 }
 
 // ---- imports ----
 
+bool is_set(PyObject* flag) { return flag && truth(flag); }
+
 PyObject* py_import_dlpack(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
-    static const char* const kNames[] = {"capsule", "readonly"};
-    PyObject* v[2] = {};
-    parse_arguments({"import_dlpack", kNames, 2, 1, 1}, args, nargs, names, v);
-    return wrap(dlpack::import_capsule(v[0], v[1] && truth(v[1])));
+    static const char* const kNames[] = {"capsule", "readonly", "written"};
+    PyObject* v[3] = {};
+    parse_arguments({"import_dlpack", kNames, 3, 1, 1}, args, nargs, names, v);
+    return wrap(dlpack::import_capsule(v[0], {is_set(v[1]), is_set(v[2])}));
   });
 }
 
 PyObject* py_import_buffer(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
-    static const char* const kNames[] = {"obj", "readonly"};
-    PyObject* v[2] = {};
-    parse_arguments({"import_buffer", kNames, 2, 1, 1}, args, nargs, names, v);
-    return wrap(import_buffer(v[0], v[1] && truth(v[1])));
+    static const char* const kNames[] = {"obj", "readonly", "written"};
+    PyObject* v[3] = {};
+    parse_arguments({"import_buffer", kNames, 3, 1, 1}, args, nargs, names, v);
+    return wrap(import_buffer(v[0], {is_set(v[1]), is_set(v[2])}));
   });
 }
 
@@ -230,11 +232,11 @@ RawMemory need_memory(PyObject* address, PyObject* dtype, PyObject* shape, PyObj
 
 PyObject* py_import_address(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
-    static const char* const kNames[] = {"owner", "address", "dtype", "shape", "strides", "writable"};
-    PyObject* v[6] = {};
-    parse_arguments({"import_address", kNames, 6, 6, 5}, args, nargs, names, v);
+    static const char* const kNames[] = {"owner", "address", "dtype", "shape", "strides", "writable", "written"};
+    PyObject* v[7] = {};
+    parse_arguments({"import_address", kNames, 7, 6, 5}, args, nargs, names, v);
     RawMemory m = need_memory(v[1], v[2], v[3], v[4]);
-    return wrap(import_address(v[0], m.address, m.dtype, m.ndim, m.shape, m.strides, truth(v[5])));
+    return wrap(import_address(v[0], m.address, m.dtype, m.ndim, m.shape, m.strides, {!truth(v[5]), is_set(v[6])}));
   });
 }
 
@@ -245,13 +247,17 @@ PyObject* py_foreign_capsule(PyObject*, Args args, Py_ssize_t nargs, PyObject* n
     parse_arguments({"foreign_capsule", kNames, 7, 5, 5}, args, nargs, names, v);
     RawMemory m = need_memory(v[1], v[2], v[3], v[4]);
     ForeignMemory memory{
-        m.dtype, m.ndim, m.shape, m.strides, reinterpret_cast<void*>(m.address), false, v[0], [](void* owner) {
+        m.dtype, m.ndim, m.shape, m.strides, reinterpret_cast<void*>(m.address), {}, v[0], [](void* owner) {
           Py_DECREF(static_cast<PyObject*>(owner));
         }};
     check_layout(memory, "bridge.foreign_capsule");
     Py_INCREF(v[0]);
     return dlpack::foreign_capsule(memory, v[5] && truth(v[5]), v[6] && truth(v[6]));
   });
+}
+
+PyObject* py_written_elsewhere(PyObject*, PyObject* view) {
+  return guard(static_cast<PyObject*>(nullptr), [&] { return PyBool_FromLong(written_elsewhere(view)); });
 }
 
 PyObject* py_from_dlpack(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
@@ -310,7 +316,7 @@ PyObject* leases(PyObject*, PyObject* o) {
 PyObject* py_release(PyObject*, PyObject* o) {
   return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
     Node* n = evaluated_node(need_array_object(o, "release"));
-    if (n->storage->leased() || n->storage->imported) rebind(o, fresh_copy(n));
+    if (n->storage->leased() || n->storage->foreign()) rebind(o, fresh_copy(n));
     Py_RETURN_NONE;
   });
 }
@@ -345,17 +351,21 @@ PyMethodDef methods[] = {
      "torch_import(api, tensor, readonly=False)\n--\n\nAn array over a plain CPU tensor's bytes through torch's C "
      "exchange table, or None (requires_grad, conj and neg\nviews, other devices and layouts)."},
     {"import_dlpack", fast(py_import_dlpack), kKeywords,
-     "import_dlpack(capsule, *, readonly=False)\n--\n\nAn array over a capsule's memory; the capsule is consumed. "
-     "readonly=True: nobody writes while the array lives."},
+     "import_dlpack(capsule, *, readonly=False, written=False)\n--\n\nAn array over a capsule's memory; the capsule is "
+     "consumed. readonly=True: nobody writes while the array lives; written=True: read-only here, others write."},
     {"import_buffer", fast(py_import_buffer), kKeywords,
-     "import_buffer(obj, *, readonly=False)\n--\n\nAn array over a buffer's memory (PEP 3118). Raises DTypeError, "
-     "CopyRequired (strides between elements)."},
+     "import_buffer(obj, *, readonly=False, written=False)\n--\n\nAn array over a buffer's memory (PEP 3118). Raises "
+     "DTypeError, CopyRequired (strides between elements)."},
     {"import_address", fast(py_import_address), kKeywords,
-     "import_address(owner, address, dtype, shape, strides, *, writable)\n--\n\nAn array over raw memory that owner "
+     "import_address(owner, address, dtype, shape, strides, *, writable, written=False)\n--\n\nAn array over raw "
+     "memory that owner "
      "keeps alive; strides in elements. The caller vouches for the range."},
     {"foreign_capsule", fast(py_foreign_capsule), kKeywords,
      "foreign_capsule(owner, address, dtype, shape, strides, *, versioned=False, readonly=False)\n--\n\nA DLPack "
      "capsule over raw memory that owner keeps alive; strides in elements."},
+    {"written_elsewhere", py_written_elsewhere, METH_O,
+     "written_elsewhere(view, /)\n--\n\nWhether a read-only ndarray or memoryview looks at memory that another view of "
+     "it can write."},
     {"from_dlpack", fast(py_from_dlpack), kKeywords,
      "from_dlpack(x, *, device=None, copy=None)\n--\n\nAn array over the memory of any DLPack exporter (or a capsule); "
      "no byte is copied unless copy=True.\n\n"

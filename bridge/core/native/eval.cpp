@@ -2,8 +2,11 @@
 
 #include <Python.h>
 
+#include <pthread.h>
+
 #include <condition_variable>
 #include <mutex>
+#include <new>
 
 #include "errors.h"
 #include "infer.h"
@@ -13,23 +16,26 @@ namespace {
 
 // Threads that need a node which another thread computes wait here. The GIL guards the number of them.
 int n_waiting = 0;
-std::mutex finished_lock;
-std::condition_variable finished;
-uint64_t finished_count = 0;
+struct Finished {
+  std::mutex lock;
+  std::condition_variable changed;
+  uint64_t count = 0;
+};
+Finished* finished = new Finished;  // another one after a fork: threads that are gone may have held it
 
 void wait_for_other_thread() {
   uint64_t seen;
   {
-    std::lock_guard guard(finished_lock);
-    seen = finished_count;
+    std::lock_guard guard(finished->lock);
+    seen = finished->count;
   }
   // The GIL was held since the running node was seen and its evaluation ends under the GIL, so the end cannot have
   // come before `seen` was read.
   ++n_waiting;
   {
     ReleaseGil released;
-    std::unique_lock guard(finished_lock);
-    finished.wait(guard, [&] { return finished_count != seen; });
+    std::unique_lock guard(finished->lock);
+    finished->changed.wait(guard, [&] { return finished->count != seen; });
   }
   --n_waiting;
 }
@@ -63,7 +69,7 @@ class Evaluation {
       retain(steps_[i].node);
       steps_[i].node->flags |= kRunning;
     }
-    running_ = true;
+    begin();
     form_groups();
     for (size_t g = groups_.size(); g-- > 0;) {
       run_group(steps_, groups_[g], static_cast<int32_t>(g));
@@ -166,6 +172,14 @@ class Evaluation {
     }
   }
 
+  void begin() {
+    running_ = true;
+    next_ = all;
+    link_ = &all;
+    if (all) all->link_ = &next_;
+    all = this;
+  }
+
   void end() noexcept {
     for (size_t i = 0; i < steps_.size(); ++i) {
       Node* n = steps_[i].node;
@@ -173,6 +187,9 @@ class Evaluation {
       if (running_) n->flags &= static_cast<uint8_t>(~kRunning);
     }
     if (!running_) return;
+    running_ = false;
+    *link_ = next_;
+    if (next_) next_->link_ = link_;
     for (size_t i = 0; i < steps_.size(); ++i) {
       Node* n = steps_[i].node;
       if (n->evaluated()) {
@@ -182,15 +199,29 @@ class Evaluation {
     }
     for (size_t i = 0; i < steps_.size(); ++i) release(steps_[i].node);
     if (n_waiting == 0) return;
-    std::lock_guard guard(finished_lock);
-    ++finished_count;
-    finished.notify_all();
+    std::lock_guard guard(finished->lock);
+    ++finished->count;
+    finished->changed.notify_all();
   }
 
   Steps steps_;
   Groups groups_;
   bool running_ = false;
+  pthread_t thread_ = pthread_self();
+  Evaluation* next_ = nullptr;
+  Evaluation** link_ = nullptr;
+
+ public:
+  static Evaluation* all;  // those that run, on any thread. Under the GIL
+
+  static void end_others() noexcept {
+    for (Evaluation *e = all, *next; e; e = next) {
+      next = e->next_;
+      if (!pthread_equal(e->thread_, pthread_self())) e->end();
+    }
+  }
 };
+Evaluation* Evaluation::all = nullptr;
 
 }  // namespace
 
@@ -210,6 +241,13 @@ void evaluate(Node* const* roots, size_t n) {
     }
     wait_for_other_thread();
   }
+}
+
+void forget_other_threads() noexcept {
+  if (auto* fresh = new (std::nothrow) Finished) finished = fresh;
+  n_waiting = 0;
+  Evaluation::end_others();  // their stacks are still there, nobody runs on them
+  forget_other_pins();
 }
 
 void flush_readers(Storage* s) {

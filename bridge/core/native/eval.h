@@ -76,6 +76,11 @@ struct Group {
 using Steps = Small<Step, 48>;
 using Groups = Small<Group, 16>;
 
+// In the child of a fork: what other threads were computing is pending again, and what they pinned is free. Under the
+// GIL.
+void forget_other_threads() noexcept;
+void forget_other_pins() noexcept;  // run.cpp: its part of it
+
 // run.cpp: computes one group. Throws with nothing attached when memory is short.
 void run_group(Steps&, const Group&, int32_t group_index);
 

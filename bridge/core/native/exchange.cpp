@@ -36,7 +36,7 @@ std::string frozen_by(Storage* s) {
 
 bool grants_write_at_once(const Node* n) {
   const Storage* s = n->storage;
-  return n->is(kDense) && n->handles <= 1 && !n->consumers && s->n_nodes == 1 && !s->imported && !s->frozen() &&
+  return n->is(kDense) && n->handles <= 1 && !n->consumers && s->n_nodes == 1 && !s->foreign() && !s->frozen() &&
          (s->lessee == n || s->writers.load(std::memory_order_relaxed) == 0);
 }
 
@@ -45,8 +45,10 @@ std::string write_refusal(Node* n) {
   Storage* s = n->storage;
   if (!n->is(kDense) && overlaps_itself(n->ndim, n->shape, n->strides))
     return "the array is a broadcast: several of its elements are the same bytes";
-  if (s->imported && !s->owner_writes) return "the memory was imported read-only";
-  if (std::string reason = frozen_by(s); !reason.empty()) return reason;
+  if (s->foreign() && (!s->origin.writes || n->is(kReadOnly))) return "the memory was imported read-only";
+  if (n->is(kReadOnly) && s->open()) return "the memory came back read-only, and somebody can write it";
+  // Memory that its owner can write is nobody's to freeze: a reader of it takes what comes.
+  if (std::string reason = s->origin.writes ? "" : frozen_by(s); !reason.empty()) return reason;
   flush_readers(s);
   bool window = n->is(kWindow) && s->open();  // one of the outside's own writers
   if (window) return "";
@@ -58,7 +60,7 @@ std::string write_refusal(Node* n) {
 
 std::string frozen_refusal(Node* n) {
   Storage* s = n->storage;
-  if (s->owner_writes) return "the memory was imported from an owner that can write it";
+  if (s->origin.writes) return n->is(kReadOnly) ? "" : "the memory was imported from an owner that can write it";
   if (s->writers.load() > 0) return "a writable view is alive: " + live_holder(s, Access::write);
   if (s->legacies.load() > 0) return "a legacy DLPack capsule is alive: " + live_holder(s, Access::legacy);
   return "";
@@ -74,10 +76,12 @@ std::string legacy_refusal(Node* n) {
 
 bool written_where_it_stands(const Node* n) {
   const Storage* s = n->storage;
-  return s && !s->imported && s->writers.load() > 0 && !s->frozen() && s->lessee == n;
+  return s && !s->foreign() && s->writers.load() > 0 && !s->frozen() && s->lessee == n;
 }
 
 void grant(LeaseRecord* record, Node* n, Access access, const char* holder, const char* protocol) {
+  // What came in through a view that is gone by now is an array like any other.
+  if (!n->storage->open()) n->flags &= static_cast<uint8_t>(~(kWindow | kReadOnly));
   begin_lease(record, n->storage, access, holder, protocol);
   if (access != Access::frozen && !(n->is(kWindow) && n->storage->lessee)) n->storage->lessee = n;
 }

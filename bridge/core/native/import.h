@@ -10,7 +10,7 @@ struct ForeignMemory {
   const int64_t* shape;
   const int64_t* strides;  // elements; nullptr: dense
   void* data;              // element 0
-  bool owner_writes;
+  Origin origin;
   void* owner;
   void (*drop)(void*);
 };
@@ -19,9 +19,17 @@ struct ForeignMemory {
 NodeRef adopt(const ForeignMemory&, const char* tag);
 void check_layout(const ForeignMemory&, const char* tag);  // extents and reach are countable, the pointer is there
 
-NodeRef import_buffer(PyObject* object, bool readonly);
+// What the importer says of the bytes: nobody writes them (`readonly`, a promise), or they are read-only here while
+// somebody else can write them (`written` as well).
+struct Claim { bool readonly = false, written = false; };
+Origin origin_of(Claim, bool says_readonly);  // ... beside what the bytes say themselves
+
+// The object is a read-only view (ndarray, memoryview) of memory that another view can write.
+bool written_elsewhere(PyObject* view);
+
+NodeRef import_buffer(PyObject* object, Claim);
 NodeRef import_address(PyObject* owner, uintptr_t address, DType, int ndim, const int64_t* shape,
-                       const int64_t* strides, bool writable);
+                       const int64_t* strides, Claim);
 NodeRef from_dlpack(PyObject* x, PyObject* device, PyObject* copy);
 
 }  // namespace bridge

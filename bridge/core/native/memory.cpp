@@ -189,6 +189,9 @@ void deallocate(void* data, size_t nbytes, size_t capacity) noexcept {
   to_system(data, capacity);
 }
 
+void lock_allocator() { state().lock.lock(); }
+void unlock_allocator() { state().lock.unlock(); }
+
 size_t active_memory() {
   Guard guard(state().lock);
   return state().active;

@@ -20,6 +20,10 @@ struct MemoryLimit : std::bad_alloc {
 void* allocate(size_t nbytes, size_t* capacity);
 void deallocate(void* data, size_t nbytes, size_t capacity) noexcept;
 
+// Around a fork: no thread may be inside the allocator, or the child could never enter it.
+void lock_allocator();
+void unlock_allocator();
+
 size_t active_memory();  // bytes in live blocks, as asked for (rounded up to 64)
 size_t peak_memory();
 void reset_peak_memory();

@@ -53,6 +53,7 @@ enum NodeFlag : uint8_t {
   kRunning = 1,  // an evaluation on some thread works on it
   kWindow = 2,   // array over memory that the outside can write: its views are windows, too
   kDense = 4,    // evaluated and row-major without gaps
+  kReadOnly = 8, // came in read-only over memory that the outside can write: grants no writable view
 };
 
 struct Node {

@@ -1,6 +1,7 @@
 // Runs one group of an evaluation: fused groups become a KernelSpec, views become strides, structured ops call their
 // kernel. Inputs have bytes (or are constants); outputs are attached only after the kernel has run.
 #include <Python.h>
+#include <pthread.h>
 
 #include <string>
 
@@ -43,18 +44,38 @@ class Reads {
       storages_[i]->pins.fetch_add(1, std::memory_order_acq_rel);
     }
     pinned_ = true;
+    next_ = all;
+    link_ = &all;
+    if (all) all->link_ = &next_;
+    all = this;
   }
-  ~Reads() {
-    for (size_t i = 0; pinned_ && i < storages_.size(); ++i) {
+  ~Reads() { unpin(); }
+  void unpin() noexcept {
+    if (!pinned_) return;
+    pinned_ = false;
+    *link_ = next_;
+    if (next_) next_->link_ = link_;
+    for (size_t i = 0; i < storages_.size(); ++i) {
       storages_[i]->pins.fetch_sub(1, std::memory_order_acq_rel);
       release(storages_[i]);
+    }
+  }
+  static void unpin_others() noexcept {
+    for (Reads *r = all, *next; r; r = next) {
+      next = r->next_;
+      if (!pthread_equal(r->thread_, pthread_self())) r->unpin();
     }
   }
 
  private:
   Small<Storage*, kMaxInputs> storages_;
   bool pinned_ = false;
+  pthread_t thread_ = pthread_self();
+  Reads* next_ = nullptr;
+  Reads** link_ = nullptr;
+  static Reads* all;  // those that have pinned, on any thread. Under the GIL
 };
+Reads* Reads::all = nullptr;
 
 // A fresh storage that is released unless it is attached.
 class Fresh {
@@ -247,7 +268,7 @@ void share_input(Node* n, const int64_t* strides, int64_t offset) {
   Node* a = n->input(0);
   retain(a->storage);
   attach_storage(n, a->storage, a->data + offset * itemsize(a->dtype), strides);
-  n->flags |= a->flags & kWindow;
+  n->flags |= a->flags & (kWindow | kReadOnly);
 }
 
 void run_view(Node* n) {
@@ -391,6 +412,8 @@ void run_arange(Node* n) {
 }  // namespace
 
 void set_kernel_log(void (*log)(const char*)) { kernel_log = log; }
+
+void forget_other_pins() noexcept { Reads::unpin_others(); }
 
 void run_group(Steps& steps, const Group& g, int32_t group_index) {
   Node* root = steps[static_cast<size_t>(g.root)].node;

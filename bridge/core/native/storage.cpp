@@ -1,12 +1,13 @@
 #include "storage.h"
 
 #include <Python.h>
+#include <pthread.h>
 
-#include <iterator>
-#include <map>
 #include <mutex>
 #include <new>
+#include <set>
 #include <thread>
+#include <utility>
 
 #include "errors.h"
 #include "memory.h"
@@ -14,9 +15,9 @@
 namespace bridge {
 namespace {
 
-// Index of the engine storages with a live lease, by address: bytes that come back are recognised by it. A storage of at
-// most one window lies in two windows at most, so it is found from the window of its first byte; larger ones are in an
-// ordered map, whose cost is small beside theirs.
+// Index of the storages with a live lease, by address: bytes that come back are recognised by it. A storage of at most
+// one window lies in two windows at most, so it is found from the window of its first byte; larger ones are in an
+// ordered map, whose cost is small beside theirs. Imported storages may overlap: each is asked whether it fits.
 // Its lock guards the lists and counts of leases as well: to begin or end a lease takes it once.
 class LeasedIndex {
  public:
@@ -27,7 +28,7 @@ class LeasedIndex {
 
   void insert(Storage* s) {
     if (s->nbytes > kWindowBytes) {
-      large_[address(s->data)] = s;
+      large_.insert({address(s->data), s});
       return;
     }
     Storage** head = bucket(address(s->data) / kWindowBytes);
@@ -39,33 +40,45 @@ class LeasedIndex {
 
   void erase(Storage* s) {
     if (s->nbytes > kWindowBytes) {
-      large_.erase(address(s->data));
+      large_.erase({address(s->data), s});
       return;
     }
     *s->index_link = s->index_next;
     if (s->index_next) s->index_next->index_link = s->index_link;
   }
 
-  Storage* find(uintptr_t wanted) {
-    uintptr_t window = wanted / kWindowBytes;
+  Storage* find(const void* begin, size_t nbytes, Origin origin) {
+    uintptr_t wanted = address(begin), window = wanted / kWindowBytes;
     for (uintptr_t w : {window, window - 1})
       for (Storage* s = *bucket(w); s; s = s->index_next)
-        if (contains(s, wanted)) return s;
-    auto it = large_.upper_bound(wanted);
-    if (it == large_.begin()) return nullptr;
-    Storage* s = std::prev(it)->second;
-    return contains(s, wanted) ? s : nullptr;
+        if (contains(s, wanted, nbytes) && joins(s, origin)) return s;
+    auto it = large_.upper_bound({wanted, reinterpret_cast<Storage*>(UINTPTR_MAX)});
+    for (int tries = 0; tries < kTries && it != large_.begin(); ++tries) {
+      Storage* s = (--it)->second;
+      if (contains(s, wanted, nbytes) && joins(s, origin)) return s;
+    }
+    return nullptr;
   }
 
  private:
   static constexpr uintptr_t kWindowBytes = 4096;
   static uintptr_t address(const void* p) { return reinterpret_cast<uintptr_t>(p); }
-  static bool contains(const Storage* s, uintptr_t wanted) { return wanted - address(s->data) < s->nbytes; }
+  static constexpr int kTries = 16;  // large imported storages that overlap and are not the wanted one
+  static bool contains(const Storage* s, uintptr_t wanted, size_t nbytes) {
+    uintptr_t offset = wanted - address(s->data);
+    return offset < s->nbytes && nbytes <= s->nbytes - offset;
+  }
+  // A view that can write is no part of memory that somebody counts on; a promise is no part of memory that is written.
+  static bool joins(const Storage* s, Origin wanted) {
+    if (!s->foreign()) return true;
+    if (wanted.promised) return !s->origin.writes;
+    return wanted.readonly || (s->origin.writes && !s->origin.readonly);
+  }
   Storage** bucket(uintptr_t window) { return &buckets_[window * 0x9e3779b97f4a7c15ull >> 52]; }
 
   std::atomic_flag lock_ = ATOMIC_FLAG_INIT;
   Storage* buckets_[4096] = {};
-  std::map<uintptr_t, Storage*> large_;
+  std::set<std::pair<uintptr_t, Storage*>> large_;
 };
 LeasedIndex& leased() {  // never destroyed: leases may end after static destructors have run
   static LeasedIndex& index = *new LeasedIndex;
@@ -86,11 +99,18 @@ int drain_pending(void*) {
   return 0;
 }
 
+// An owner may hold an array over the memory of another owner, and so on: beyond this depth they wait in the queue, so
+// that a chain of any length ends without a stack of its length. Under the GIL.
+constexpr int kDeepest = 32;
+int depth = 0;
+
 void drop_owner(void* owner, void (*drop)(void*)) noexcept {
   if (!drop) return;
   if (!Py_IsInitialized()) return;  // after finalisation owners leak: there is nobody to give them back to
-  if (PyGILState_Check()) {
+  if (PyGILState_Check() && depth < kDeepest) {
+    ++depth;
     drop(owner);
+    if (--depth == 0) drain_dropped_owners();
     return;
   }
   auto* d = new (std::nothrow) Dropped{owner, drop, nullptr};
@@ -128,12 +148,12 @@ Storage* new_storage(size_t nbytes) {
   return s;
 }
 
-Storage* adopt_memory(void* data, size_t nbytes, bool owner_writes, void* owner, void (*drop)(void*)) {
+Storage* adopt_memory(void* data, size_t nbytes, Origin origin, void* owner, void (*drop)(void*)) {
   auto* s = new Storage;
   s->data = data;
   s->nbytes = nbytes;
   s->imported = true;
-  s->owner_writes = owner_writes;
+  s->origin = origin;
   s->owner = owner;
   s->drop = drop;
   return s;
@@ -161,7 +181,7 @@ void begin_lease(LeaseRecord* record, Storage* s, Access access, const char* hol
   if (s->leases) s->leases->link = &record->next;
   s->leases = record;
   add(counter(s, access), 1);
-  if (!first || s->imported) return;
+  if (!first) return;
   try {
     leased().insert(s);
   } catch (const std::bad_alloc&) {
@@ -180,7 +200,7 @@ void end_lease(LeaseRecord* record) noexcept {
     if (record->next) record->next->link = record->link;
     add(counter(s, record->access), -1);
     // In the same critical section: a storage found by its address has a live lease, and with it a reference.
-    if (!s->leases && !s->imported) leased().erase(s);
+    if (!s->leases) leased().erase(s);
   }
   if (record->counted) release(s);
 }
@@ -190,22 +210,38 @@ void lease_snapshot(Storage* s, void (*visit)(void*, const LeaseRecord&), void* 
   for (const LeaseRecord* r = s->leases; r; r = r->next) visit(out, *r);
 }
 
-Storage* find_leased(const void* address) noexcept {
+Storage* find_leased(const void* begin, size_t nbytes, Origin origin) noexcept {
   std::lock_guard guard(leased());
-  Storage* s = leased().find(reinterpret_cast<uintptr_t>(address));
+  Storage* s = leased().find(begin, nbytes, origin);
   if (s) retain(s);
   return s;
 }
 
 void drain_dropped_owners() noexcept {
+  if (!dropped.load(std::memory_order_relaxed)) return;
+  ++depth;  // what these hold in turn comes to the queue, not to the stack
   drain_scheduled.store(false);
-  Dropped* d = dropped.exchange(nullptr, std::memory_order_acquire);
-  while (d) {
-    Dropped* next = d->next;
-    d->drop(d->owner);
-    delete d;
-    d = next;
+  while (Dropped* d = dropped.exchange(nullptr, std::memory_order_acquire)) {
+    while (d) {
+      Dropped* next = d->next;
+      d->drop(d->owner);
+      delete d;
+      d = next;
+    }
   }
+  --depth;
+}
+
+void prepare_for_forks() {
+  auto take = [] {
+    leased().lock();
+    lock_allocator();
+  };
+  auto give = [] {
+    unlock_allocator();
+    leased().unlock();
+  };
+  pthread_atfork(take, give, give);
 }
 
 void wait_for_pins(Storage* s) {

@@ -19,6 +19,14 @@ enum class Access : uint8_t {
   legacy,  // a legacy DLPack capsule, consumer unknown: frozen for the engine's writes, open for its reads
 };
 
+// What is known of those outside who can write imported bytes.
+struct Origin {
+  bool writes = false;    // somebody can: the storage is born open
+  bool readonly = false;  // the bytes came in read-only: nobody is granted a writable view of them
+  bool given = false;     // they are a copy made for the engine, which uses it like memory of its own
+  bool promised = false;  // by the caller, against what the bytes say: nobody writes
+};
+
 // One live foreign view. Embedded in what the consumer holds (a Lease object, a DLPack context).
 struct LeaseRecord {
   Storage* storage = nullptr;
@@ -38,7 +46,7 @@ struct Storage {
   size_t nbytes = 0, capacity = 0;
   // Imported memory: `owner` keeps it alive and `drop` lets it go (queued until somebody holds the GIL).
   bool imported = false;
-  bool owner_writes = false;  // imported from an owner that can write: born open
+  Origin origin;
   void* owner = nullptr;
   void (*drop)(void* owner) = nullptr;
   // Under the GIL:
@@ -52,17 +60,18 @@ struct Storage {
 
   // Somebody outside the engine may write these bytes: nothing may read them later than program order says.
   bool open() const {
-    return owner_writes || writers.load(std::memory_order_relaxed) > 0 || legacies.load(std::memory_order_relaxed) > 0;
+    return origin.writes || writers.load(std::memory_order_relaxed) > 0 || legacies.load(std::memory_order_relaxed) > 0;
   }
   bool frozen() const {
     return freezers.load(std::memory_order_relaxed) > 0 || legacies.load(std::memory_order_relaxed) > 0;
   }
   bool leased() const { return open() || frozen(); }
+  bool foreign() const { return imported && !origin.given; }  // the engine never writes these bytes
 };
 
 Storage* new_storage(size_t nbytes);  // engine memory; throws MemoryLimit
 // Foreign memory. When this throws, the owner has not been dropped.
-Storage* adopt_memory(void* data, size_t nbytes, bool owner_writes, void* owner, void (*drop)(void*));
+Storage* adopt_memory(void* data, size_t nbytes, Origin, void* owner, void (*drop)(void*));
 
 inline void retain(Storage* s) { s->refs.fetch_add(1, std::memory_order_relaxed); }
 void release(Storage*) noexcept;  // any thread, GIL or not
@@ -73,11 +82,15 @@ void end_lease(LeaseRecord* record) noexcept;  // any thread, GIL or not
 // visit(out, record) for every live lease, under the lock of the leases: visit must not run Python or take locks.
 void lease_snapshot(Storage*, void (*visit)(void* out, const LeaseRecord&), void* out);
 
-// The engine storage with a live lease that contains this address, with a reference; nullptr when there is none.
-Storage* find_leased(const void* address) noexcept;
+// The storage with a live lease that contains these bytes, with a reference; nullptr when there is none. Imported
+// storages are found for bytes that come from the same side of the promise.
+Storage* find_leased(const void* begin, size_t nbytes, Origin) noexcept;
 
 // Drops the owners of imported memory whose last array went away without the GIL. The GIL is held.
 void drain_dropped_owners() noexcept;
+
+// From now on a fork leaves the child with locks that are free, and with nothing that waits for threads it has not got.
+void prepare_for_forks();
 
 // Blocks (with the GIL released) until no evaluation on another thread reads the storage. The GIL is held.
 void wait_for_pins(Storage*);

@@ -17,7 +17,11 @@ void update_in_place(PyObject* array, NodeRef result) {
   NodeRef hold = NodeRef::borrow(n);
   evaluate(result.get());
   wait_for_pins(n->storage);
-  copy_elements(result.get(), n);
+  // The GIL may have been away: only what stands now counts.
+  if (written_where_it_stands(n) && node_of(array) == n)
+    copy_elements(result.get(), n);
+  else
+    rebind(array, std::move(result));
 }
 
 }  // namespace bridge

@@ -13,7 +13,7 @@ NodeRef share(Node* a, int ndim, const int64_t* shape, const int64_t* strides, i
   set_shape(n.get(), shape);
   retain(a->storage);
   attach_storage(n.get(), a->storage, a->data + offset * itemsize(a->dtype), strides);
-  n->flags |= a->flags & kWindow;
+  n->flags |= a->flags & (kWindow | kReadOnly);
   if (a->storage->open() && !a->is(kWindow)) {
     NodeRef copy = make_copy(n.get());
     if (!copy->evaluated()) evaluate(copy.get());
