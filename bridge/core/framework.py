@@ -65,6 +65,9 @@ class Door:
     strides: StridesRule | None = None  # None: the framework's own rule
     dtypes: frozenset[str] | None = None  # None: every dtype that the framework knows
     host_only: bool = True  # False: memory of other devices passes through untouched
+    # Whether the door works on this machine, found out at first use: of private ways, which may change or go. Where it
+    # does not, the door is as if it were not there. None: it always works.
+    ready: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -182,6 +185,11 @@ class Source:
 
     def buffer(self, *, access: Access) -> Any:
         """An object that exports the memory by the buffer protocol (PEP 3118)."""
+        return self.value
+
+    def exporter(self) -> Any:
+        """An object with `__dlpack__`, for a consumer on the device where the memory lies: it asks by itself, and says
+        on which stream it will read. Nothing between the two touches the memory."""
         return self.value
 
     def ndarray(self) -> numpy.ndarray[Any, Any]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 from bridge.core import _native
-from bridge.core.errors import BridgeError, CopyRequired, DTypeError, PluginError, UnknownTarget, message
+from bridge.core.errors import BridgeError, CopyRequired, PluginError, UnknownTarget, message
 from bridge.core.framework import Facts, Framework, Source, doors_between, dtype_name
 from bridge.core.nest import is_nest, mapped
 from bridge.core.record import Log, Plan, Receipt
@@ -224,22 +224,17 @@ class _Call:
         framework = registry.framework_of(kind)
         if framework is not None:
             return framework, self._described(framework, x)
-        if kind in _NUMBERS:
-            from bridge.plugins import numpy
+        from bridge.plugins import _anything
 
-            return numpy.NUMBERS, numpy.scalar(x, self._scalar_dtype(x))
-        if hasattr(kind, "__dlpack__") or _exports_buffer(x):
-            from bridge.plugins import bridge
-
-            return bridge.exporter(kind), bridge.describe_exporter(x)
+        found = _anything.describe(x, dtype=self.request.dtype, tag=self.tag)
+        if found is not None:
+            return found
         raise BridgeError(
             message(
                 self.tag,
                 f"a {kind.__module__}.{kind.__qualname__} is no array",
                 want="an array of a known framework, an exporter of DLPack or of the buffer protocol, or a number",
-                fix="numpy.asarray(x)"
-                if hasattr(kind, "__array__")
-                else "bridge.array(x), if it is a sequence of numbers",
+                fix=_anything.fix_for(x),
             )
         )
 
@@ -251,19 +246,6 @@ class _Call:
         except Exception as error:
             problem = f"{framework.name} cannot describe the array: {type(error).__name__}: {error}"
             raise BridgeError(message(self.tag, problem)) from error
-
-    def _scalar_dtype(self, number: complex) -> str:
-        """The dtype asked for, else the default of the kind; an integer takes the first of three that holds it."""
-        wanted = self.request.dtype
-        if not isinstance(number, int) or isinstance(number, bool):
-            return wanted or _NUMBERS[type(number)]
-        ranges = _INTEGER_RANGES if wanted is None else {wanted: _INTEGER_RANGES.get(wanted)}
-        for dtype, limits in ranges.items():
-            if limits is None or limits[0] <= number <= limits[1]:
-                return dtype
-        raise DTypeError(
-            message(self.tag, f"{wanted or 'no integer dtype'} holds {number}", fix='dtype="float64", which rounds')
-        )
 
     def _choose(self, framework: Framework, source: Source) -> Route:
         try:
@@ -374,27 +356,11 @@ def plan_of(kind: type[Plan], target: Framework, framework: Framework, facts: Fa
 
 _PLAIN = Request()
 _OUTCOMES: Mapping[str, Any] = {"share": "shared", "copy": "copied", "refuse": "refused"}
-_NUMBERS: Mapping[type, str] = {bool: "bool", int: "int32", float: "float32", complex: "complex64"}
-_INTEGER_RANGES: dict[str, tuple[int, int] | None] = {
-    "int32": (-(2**31), 2**31 - 1),
-    "int64": (-(2**63), 2**63 - 1),
-    "uint64": (0, 2**64 - 1),
-    **{f"uint{8 * size}": (0, 2 ** (8 * size) - 1) for size in (1, 2, 4)},
-    **{f"int{8 * size}": (-(2 ** (8 * size - 1)), 2 ** (8 * size - 1) - 1) for size in (1, 2)},
-}
 
 
 def _is_array(kind: type) -> bool:
     """Whether some framework, or DLPack, knows values of this type as arrays. What else they are does not matter."""
     return registry.framework_of(kind) is not None or hasattr(kind, "__dlpack__")
-
-
-def _exports_buffer(x: Any) -> bool:
-    try:
-        memoryview(x).release()
-    except (TypeError, BufferError, ValueError):
-        return False
-    return True
 
 
 def _device_name(device: Any) -> str | None:

@@ -7,7 +7,6 @@ its read-only memory. Both go by the address instead.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -21,7 +20,7 @@ from bridge.hookspecs import hookimpl
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FRAMEWORK", "NUMBERS", "NumpySource", "fresh", "scalar"]
+__all__ = ["FRAMEWORK", "NumpySource", "describe", "fresh"]
 
 
 class NumpySource(Source):
@@ -125,16 +124,6 @@ def _facts_of_none(value: NDArray[Any], problem: str | None, fix: str | None) ->
 def fresh(array: NDArray[Any]) -> NumpySource:
     """A source over a dense, aligned copy of `array` that nobody else has."""
     return describe(aligned_copy(array))
-
-
-def scalar(number: complex, dtype: str) -> NumpySource:
-    """A source over a new 0-d array of a Python number. It has no memory that could be shared."""
-    source = describe(numpy.array(number, numpy_dtype(dtype)))
-    facts = source.facts
-    source.facts = Facts(
-        framework="python", dtype=dtype, address=facts.address, unlike="a Python number has no memory to share"
-    )
-    return source
 
 
 # ----------------------------------------------------------------------------------------------------------- converting
@@ -247,8 +236,6 @@ FRAMEWORK = Framework(
     strides="any",
     shortcuts={"bridge": _from_bridge, "torch": _from_torch, "jax": _from_jax},
 )
-#: Python's numbers, as a source: NumPy makes 0-d arrays of them.
-NUMBERS = replace(FRAMEWORK, name="python", types=(), takes=())
 
 
 @hookimpl

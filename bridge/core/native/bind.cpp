@@ -4,6 +4,7 @@
 
 #include "array.h"
 #include "capsules.h"
+#include "capsules.h"
 #include "doors.h"
 #include "eval.h"
 #include "front.h"
@@ -177,6 +178,7 @@ NB_MODULE(_native, m) {
     make_array_types(m.ptr());
     make_primitive_type(m.ptr());
     add_doors(m.ptr());
+    add_capsules(m.ptr());
     add_capsules(m.ptr());
     add_front(m.ptr());
     if (PyModule_AddFunctions(m.ptr(), methods) < 0) throw PythonError{};
