@@ -4,7 +4,6 @@
 
 #include "array.h"
 #include "capsules.h"
-#include "capsules.h"
 #include "doors.h"
 #include "eval.h"
 #include "front.h"
@@ -178,7 +177,6 @@ NB_MODULE(_native, m) {
     make_array_types(m.ptr());
     make_primitive_type(m.ptr());
     add_doors(m.ptr());
-    add_capsules(m.ptr());
     add_capsules(m.ptr());
     add_front(m.ptr());
     if (PyModule_AddFunctions(m.ptr(), methods) < 0) throw PythonError{};

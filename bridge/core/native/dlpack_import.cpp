@@ -114,8 +114,6 @@ bool aligned(DType t, const void* data) {
 void check_alignment(const ForeignMemory& m, const char* tag) {
   for (int i = 0; i < m.ndim; ++i)
     if (m.shape[i] == 0) return;
-  for (int i = 0; i < m.ndim; ++i)
-    if (m.shape[i] == 0) return;
   if (aligned(m.dtype, m.data)) return;
   raise_copy_required(message(tag, "the bytes cannot be shared: the elements are not aligned.",
                               std::string(info(m.dtype).name) + " at an address that is no multiple of its size", "",
