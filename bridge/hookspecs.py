@@ -1,4 +1,4 @@
-"""The contract with plugins.
+"""The contract with plugins: all that the author of one imports stands here.
 
 A plugin is a module or an object with functions marked `@bridge.hookimpl`. The four built-in ones lie in
 `bridge/plugins/`; others are found through the entry point group `bridge.plugins` at the first conversion. A hook may
@@ -16,11 +16,33 @@ from typing import Any
 
 import pluggy
 
-from bridge.core.framework import Framework, Source
+from bridge.core.errors import BridgeError, DTypeError
+from bridge.core.framework import DTYPES, Door, Facts, Framework, Offer, Refusal, Source
+from bridge.core.memory import aligned_copy, over
 from bridge.core.record import Receipt
 from bridge.core.route import Route
 
-__all__ = ["bridge_converted", "bridge_export", "bridge_frameworks", "bridge_import", "hookimpl", "hookspec"]
+__all__ = [
+    "DTYPES",
+    "BridgeError",
+    "DTypeError",
+    "Door",
+    "Facts",
+    "Framework",
+    "Offer",
+    "Receipt",
+    "Refusal",
+    "Route",
+    "Source",
+    "aligned_copy",
+    "bridge_converted",
+    "bridge_export",
+    "bridge_frameworks",
+    "bridge_import",
+    "hookimpl",
+    "hookspec",
+    "over",
+]
 
 hookspec = pluggy.HookspecMarker("bridge")
 hookimpl = pluggy.HookimplMarker("bridge")

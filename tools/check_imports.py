@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bridge.core.registry",),
     ("bridge.plugins",),
     ("bridge.hookspecs",),
+    ("bridge.core.contract",),
     ("bridge.core.route",),
     ("bridge.core.framework", "bridge.core.record"),
     ("bridge.core.io",),

@@ -258,6 +258,10 @@ class Registry:
             self._types[kind] = found
             return found
 
+    def plugin_of(self, framework: Framework) -> object:
+        """The plugin that declared the framework."""
+        return self._owners[framework.name]
+
     def describe(self, framework: Framework, value: object) -> Source:
         """The array as its plugin describes it."""
         source = self._call("bridge_import", framework, value=value)
