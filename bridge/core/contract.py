@@ -6,12 +6,13 @@ one error that names the plugin; `bridge.testing` asks them of all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
-from bridge.core.framework import ITEMSIZE, Door, Facts, Framework, Offer, Refusal
-from bridge.core.route import Route, is_overlapping
+from bridge.core.framework import ITEMSIZE, Door, Facts, Framework, Offer, Refusal, Source
+from bridge.core.route import SAME, Route
 
-__all__ = ["problem_of_export", "problem_of_facts", "problem_of_record"]
+__all__ = ["problem_of_export", "problem_of_facts", "problem_of_record", "problem_of_source"]
 
 #: What belongs to everybody: a framework that claims one of these would take over nests, numbers or all objects.
 _COMMON_TYPES = frozenset(
@@ -58,12 +59,12 @@ def problem_of_facts(framework: Framework, facts: object) -> str | None:
         return None if isinstance(facts.refusal, Refusal) else f"refusal={facts.refusal!r} is no Refusal"
     if facts.dtype not in ITEMSIZE:
         return f"dtype={facts.dtype!r} is no dtype of this exchange; describe the array with a Refusal instead"
-    return _problem_of_layout(facts) or _problem_of_place(facts)
+    return _problem_of_layout(facts) or _problem_of_place(framework, facts)
 
 
 def _problem_of_layout(facts: Facts) -> str | None:
     shape, strides = facts.shape, facts.strides
-    if type(shape) is not tuple and not isinstance(shape, tuple):
+    if not isinstance(shape, tuple):
         return f"shape={shape!r} is no tuple"
     if any(not isinstance(extent, int) or extent < 0 for extent in shape):
         return f"shape={shape!r} does not consist of non-negative integers"
@@ -76,12 +77,14 @@ def _problem_of_layout(facts: Facts) -> str | None:
     return None
 
 
-def _problem_of_place(facts: Facts) -> str | None:
+def _problem_of_place(framework: Framework, facts: Facts) -> str | None:
     address = facts.address
     if not isinstance(address, int) or not 0 <= address < _ADDRESSES:
         return f"address={address!r} is no address"
     if facts.access not in ("write", "read"):
         return f"access={facts.access!r} is neither 'write' nor 'read'"
+    if facts.access == "write" and not framework.mutable:
+        return "access='write', and the record says mutable=False"
     if facts.device != "cpu" or prod(facts.shape) == 0:
         return None
     if address == 0:
@@ -96,8 +99,8 @@ def _problem_of_place(facts: Facts) -> str | None:
     return None
 
 
-def problem_of_export(route: Route, source: Facts, made: Facts) -> str | None:
-    """Why the array described by `made` is not what `route` asked for, over the memory of `source`; None: it is."""
+def problem_of_export(framework: Framework, route: Route, source: Facts, made: Facts) -> str | None:
+    """Why what `framework` made, described by `made`, is not what `route` asks of memory like `source`; None: it is."""
     if made.refusal is not None or made.unlike is not None:
         return None
     if made.dtype != route.dtype:
@@ -111,16 +114,51 @@ def problem_of_export(route: Route, source: Facts, made: Facts) -> str | None:
             return "it copied where it was to share" + _addresses(made, source)
         if not _same_steps(made, source):
             return f"the array that it made has the strides {made.strides}, not {source.strides}"
-        if made.access == "write" and route.access == "read" and not _promised(route, source):
-            return "the array that it made can be written, and the memory is read-only"
-    elif made.address == source.address:
+        if made.access == "write" and route.access == "read" and framework.readonly:
+            return "the array that it made can be written, and it is over memory that is only to be read"
+    elif made.address == source.address and _makes_copies(framework, route):
         return "it shared where it was to copy" + _addresses(made, source)
     return None
 
 
-def _promised(route: Route, source: Facts) -> bool:
-    """Whether a writable array over memory that is not to be written is the user's own promise, or nobody's harm."""
-    return route.readonly or source.access == "write" or is_overlapping(source.shape, source.strides)
+def _makes_copies(framework: Framework, route: Route) -> bool:
+    """Whether the plugin makes the copy itself: else it is handed fresh memory, to share."""
+    copying = {door.name for door in framework.takes if not door.shares}
+    return framework.copies or route.door == SAME or route.door in copying
+
+
+def problem_of_source(framework: Framework, source: Source) -> str | None:
+    """Which of the ways that the record offers does not lead to the bytes of an array; None: all do."""
+    offered = {offer.protocol for offer in framework.gives}
+    for protocol, way, fits in _WAYS:
+        if protocol not in offered:
+            continue
+        try:
+            found = getattr(source, way)(access=source.facts.access)
+        except Exception as error:
+            return f"Source.{way} raised {type(error).__name__}: {error}"
+        if not fits(found):
+            return f"Source.{way} returned {type(found).__name__}"
+    return None
+
+
+def _is_capsule(found: object) -> bool:
+    return type(found).__name__ == "PyCapsule"
+
+
+def _is_buffer(found: object) -> bool:
+    try:
+        memoryview(found).release()  # type: ignore[arg-type]  # this is the question
+    except TypeError:
+        return False
+    return True
+
+
+_WAYS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
+    ("dlpack", "capsule", _is_capsule),
+    ("buffer", "buffer", _is_buffer),
+    ("address", "owner", lambda found: found is not None),
+)
 
 
 def _same_steps(a: Facts, b: Facts) -> bool:

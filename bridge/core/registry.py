@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import sys
 import textwrap
 import threading
 import warnings
@@ -21,8 +22,9 @@ import pluggy
 
 import bridge.plugins
 from bridge import hookspecs
-from bridge.core.errors import PluginError, PluginWarning, UnknownTarget, message
-from bridge.core.framework import Framework, Shortcut, Source
+from bridge.core.contract import problem_of_export, problem_of_facts, problem_of_record, problem_of_source
+from bridge.core.errors import BridgeError, PluginError, PluginWarning, UnknownTarget, message
+from bridge.core.framework import Facts, Framework, Shortcut, Source
 from bridge.core.record import Receipt
 from bridge.core.route import Route
 
@@ -64,8 +66,7 @@ class Registry:
     """The plugins of one process. Loading and registering lock; look-ups are dictionary reads."""
 
     def __init__(self) -> None:
-        self.manager = pluggy.PluginManager("bridge")
-        self.manager.add_hookspecs(hookspecs)
+        self.manager = _manager()
         self.frameworks: dict[str, Framework] = {}
         # Target name -> exact source type -> function. Emptied in place while somebody watches, so that holders of a
         # row need not ask; `_learned` remembers what to put back.
@@ -75,7 +76,8 @@ class Registry:
         self._owners: dict[str, object] = {}
         self._type_names: dict[str, Framework] = {}
         self._types: dict[type, Framework | None] = {}
-        self._hooks: dict[tuple[str, str], Hook | None] = {}
+        self._hooks: dict[tuple[str, str], Hook] = {}
+        self._built_in: set[str] = set()  # frameworks whose plugins are not doubted: tests have compared their words
         self._installed: set[str] = set()
         self._health: dict[str, Health] = {}  # by name of the plugin; those that could not be used by their entry point
         self.watched = False  # somebody wants to see every conversion, so that no shortcut may be taken
@@ -172,7 +174,8 @@ class Registry:
         try:
             self.manager.register(plugin, name)
             self.manager.check_pending()  # a hook with a misspelt name would never be called
-            if not self.manager.get_hookcallers(plugin):
+            hooks = self.manager.get_hookcallers(plugin)
+            if not hooks:
                 raise TypeError(f"{type(plugin).__name__} has no function marked @bridge.hookimpl")
             for framework in self._declared_by(plugin):
                 self._declare(framework, plugin)
@@ -189,11 +192,15 @@ class Registry:
         return []
 
     def _declare(self, framework: object, plugin: object) -> None:
-        if not isinstance(framework, Framework):
-            raise TypeError(f"bridge_frameworks() returned {type(framework).__name__}, not bridge.Framework")
+        problem = problem_of_record(framework)
+        if problem is not None or not isinstance(framework, Framework):
+            raise TypeError(problem)
         if framework.name in self.frameworks:
             owner = self.manager.get_name(self._owners[framework.name])
             raise ValueError(f"the framework {framework.name!r} belongs to the plugin {owner!r} already")
+        for other in self.frameworks.values():
+            for name in set(other.types).intersection(framework.types):
+                raise ValueError(f"arrays of the type {name} belong to the framework {other.name!r} already")
         self.frameworks[framework.name] = framework
         self._owners[framework.name] = plugin
 
@@ -208,6 +215,8 @@ class Registry:
         """Recompute what depends on who is registered."""
         self._type_names = {name: framework for framework in self.frameworks.values() for name in framework.types}
         self._types.clear()
+        built_in = {row.name for row in self._health.values() if row.origin == BUILT_IN and row.ok}
+        self._built_in = {name for name, owner in self._owners.items() if self.manager.get_name(owner) in built_in}
         self._hooks = {
             (hook, name): self._owned_hook(hook, owner)
             for hook in ("bridge_import", "bridge_export")
@@ -217,15 +226,25 @@ class Registry:
         self._made.clear()
         self._refill()
 
-    def _owned_hook(self, hook: str, owner: object) -> Hook | None:
-        """The owner's implementation, called with keywords; None: somebody stands around it, so ask all plugins."""
-        implementations = getattr(self.manager.hook, hook).get_hookimpls()
-        if any(each.wrapper or each.hookwrapper for each in implementations):
-            return None
-        for implementation in implementations:
+    def _owned_hook(self, hook: str, owner: object) -> Hook:
+        """The owner's implementation, called with keywords; where others stand around it, by way of them."""
+        around = self._around(hook)
+        if around:
+            # Without all others: one that answers for every framework would be asked before the owner.
+            manager = _manager()
+            for plugin in [*around, owner]:
+                if not manager.is_registered(plugin):
+                    manager.register(plugin)
+            return getattr(manager.hook, hook)  # type: ignore[no-any-return]
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
             if implementation.plugin is owner:
                 return _with_arguments(implementation.function, implementation.argnames, hook)
-        return None
+        return _no_answer
+
+    def _around(self, hook: str) -> list[object]:
+        """The plugins that wrap a hook."""
+        implementations = getattr(self.manager.hook, hook).get_hookimpls()
+        return [each.plugin for each in implementations if each.wrapper or each.hookwrapper]
 
     # ----------------------------------------------------------------------------------------------------- look-ups
 
@@ -240,12 +259,19 @@ class Registry:
         if framework is None:
             raise UnknownTarget(self._unknown(name, tag))
         if framework.name not in self._installed:
-            if importlib.util.find_spec(framework.module) is None:
+            if not self.is_installed(framework):
                 raise UnknownTarget(
                     message(tag, f"{framework.name} is not installed", want=self._known(), fix=framework.install)
                 )
             self._installed.add(framework.name)
         return framework
+
+    def is_installed(self, framework: Framework) -> bool:
+        """Whether the package of the framework can be imported; it is not."""
+        try:
+            return framework.module in sys.modules or importlib.util.find_spec(framework.module) is not None
+        except (ImportError, ValueError):  # of a dotted name, the package is missing
+            return False
 
     def framework_of(self, kind: type) -> Framework | None:
         """The framework whose array type `kind` is, or derives from; None: nobody's."""
@@ -263,27 +289,63 @@ class Registry:
         return self._owners[framework.name]
 
     def describe(self, framework: Framework, value: object) -> Source:
-        """The array as its plugin describes it."""
-        source = self._call("bridge_import", framework, value=value)
-        if isinstance(source, Source):
-            return source
-        raise PluginError(self._broken(framework, f"bridge_import returned {type(source).__name__}, not bridge.Source"))
+        """The array as its plugin describes it.
+
+        Raises:
+            PluginError: a third-party plugin said what cannot be true.
+        """
+        source = self._hooks["bridge_import", framework.name](framework=framework, value=value)
+        if not isinstance(source, Source):
+            problem = f"bridge_import returned {type(source).__name__}, not a Source"
+            raise PluginError(self._broken(framework, problem))
+        if framework.name not in self._built_in:
+            problem_found = problem_of_facts(framework, source.facts)
+            if problem_found is not None:
+                raise PluginError(self._broken(framework, f"bridge_import described an array, and {problem_found}"))
+        return source
 
     def export(self, framework: Framework, source: Source, route: Route) -> Any:
-        """The new array, as the target's plugin makes it."""
+        """The new array, as the target's plugin makes it.
+
+        Raises:
+            PluginError: a third-party plugin did not do what the route says, or handed out no memory for it.
+        """
         source.holder = framework.name
-        result = self._call("bridge_export", framework, source=source, route=route)
+        try:
+            result = self._hooks["bridge_export", framework.name](framework=framework, source=source, route=route)
+        except (BridgeError, MemoryError):
+            raise
+        except Exception as error:
+            self._blame(source, error)
+            raise
         if result is None or self.framework_of(type(result)) is not framework:
-            raise PluginError(
-                self._broken(framework, f"bridge_export returned {type(result).__name__}, no array of {framework.name}")
-            )
+            problem = f"bridge_export returned {type(result).__name__}, no array of {framework.name}"
+            raise PluginError(self._broken(framework, problem))
+        if framework.name not in self._built_in:
+            self._compare(framework, source.facts, route, result)
         return result
 
-    def _call(self, hook: str, framework: Framework, **arguments: Any) -> Any:
-        implementation = self._hooks[hook, framework.name]
-        if implementation is None:
-            return getattr(self.manager.hook, hook)(framework=framework, **arguments)
-        return implementation(framework=framework, **arguments)
+    def _compare(self, framework: Framework, source: Facts, route: Route, result: object) -> None:
+        """See whether the plugin did what the route says: else a copy would pass for a shared array."""
+        try:
+            made = self.describe(framework, result).facts
+        except BridgeError:
+            raise
+        except Exception as error:
+            problem = f"bridge_import cannot describe what bridge_export made: {_one_line(error)}"
+            raise PluginError(self._broken(framework, problem)) from error
+        problem_found = problem_of_export(framework, route, source, made)
+        if problem_found is not None:
+            raise PluginError(self._broken(framework, f"bridge_export: {problem_found}"))
+
+    def _blame(self, source: Source, error: Exception) -> None:
+        """Raise if what the target choked on is the source's own fault."""
+        framework = self.frameworks.get(source.facts.framework)
+        if framework is None or framework.name in self._built_in:
+            return
+        problem = problem_of_source(framework, source)
+        if problem is not None:
+            raise PluginError(self._broken(framework, problem)) from error
 
     def _meant_by(self, target: object) -> Framework | None:
         if isinstance(target, type):
@@ -318,13 +380,12 @@ class Registry:
 
     def converted(self, receipt: Receipt) -> None:
         """Tell the observers."""
-        hook = self.manager.hook.bridge_converted
-        if not hook.get_hookimpls():
-            return
-        try:
-            hook(receipt=receipt)
-        except Exception as error:
-            warnings.warn(f"bridge: an observer failed: {type(error).__name__}: {error}", PluginWarning)
+        for observer in reversed(self.manager.hook.bridge_converted.get_hookimpls()):
+            try:
+                observer.function(*[receipt for _ in observer.argnames])
+            except Exception as error:
+                text = f"bridge: plugin {observer.plugin_name!r} failed to observe a conversion: {_one_line(error)}"
+                warnings.warn(text, PluginWarning)
 
     # --------------------------------------------------------------------------------------------------- shortcuts
 
@@ -351,7 +412,7 @@ class Registry:
         self.watched = (
             self._watchers > 0
             or bool(self.manager.hook.bridge_converted.get_hookimpls())
-            or any(hook is None for hook in self._hooks.values())
+            or any(self._around(hook) for hook in ("bridge_import", "bridge_export"))
         )
         for row in list(self.rows.values()):
             row.clear()
@@ -362,6 +423,16 @@ class Registry:
 
 def _itself(array: Any) -> Any:
     return array
+
+
+def _no_answer(**_: object) -> None:
+    """In the place of a hook that the owner of a framework lacks."""
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("bridge")
+    manager.add_hookspecs(hookspecs)
+    return manager
 
 
 def _entry_points() -> tuple[list[EntryPoint], list[Health]]:

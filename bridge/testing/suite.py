@@ -8,7 +8,6 @@ names them all.
 from __future__ import annotations
 
 import gc
-import importlib.util
 import sys
 import threading
 from collections.abc import Callable
@@ -608,5 +607,5 @@ def _peers(suite: type[FrameworkSuite]) -> tuple[str, ...]:
     return tuple(
         name
         for name, framework in registry.frameworks.items()
-        if name != suite.framework and importlib.util.find_spec(framework.module) is not None
+        if name != suite.framework and registry.is_installed(framework)
     )

@@ -68,7 +68,8 @@ def crates(**changes: Any) -> Any:
         if route.door == "same":
             return source.value if route.outcome == "share" else Crate(source.value.array.copy())
         capsule = source.capsule(access=route.access, versioned=True)
-        return Crate(np.from_dlpack(SimpleNamespace(__dlpack__=lambda **_: capsule, __dlpack_device__=lambda: (1, 0))))
+        array = np.from_dlpack(SimpleNamespace(__dlpack__=lambda **_: capsule, __dlpack_device__=lambda: (1, 0)))
+        return Crate(array.copy() if route.door == "constructor" else array)
 
     hooks = {"bridge_frameworks": bridge_frameworks, "bridge_import": bridge_import, "bridge_export": bridge_export}
     return SimpleNamespace(**(hooks | {name: value for name, value in changes.items() if name not in fields}))
