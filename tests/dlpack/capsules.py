@@ -96,10 +96,16 @@ def strides(tensor: DLTensor) -> tuple[int, ...]:
     return tuple(tensor.strides[: tensor.ndim])
 
 
-def use(capsule: Any) -> None:
-    """What a consumer does: rename the capsule and call the deleter once."""
+def take(capsule: Any) -> DLManagedTensor | DLManagedTensorVersioned:
+    """What a consumer does first: rename the capsule. The structure is then its own, until it calls the deleter."""
     managed = read(capsule)
     _api.PyCapsule_SetName(capsule, USED_VERSIONED if b"versioned" in name(capsule) else USED_LEGACY)
+    return managed
+
+
+def use(capsule: Any) -> None:
+    """What a consumer does: take what is inside and call the deleter once, without the GIL."""
+    managed = take(capsule)
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(managed.deleter)(ctypes.addressof(managed))
 
 

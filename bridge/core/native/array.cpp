@@ -3,6 +3,7 @@
 #include <structmember.h>
 
 #include "eval.h"
+#include "sanitize.h"
 
 namespace bridge {
 
@@ -70,7 +71,7 @@ void array_dealloc(PyObject* self) {
     release(a->node);
   }
   PyTypeObject* type = Py_TYPE(self);
-  if (type == array_type && n_kept < kKept) {
+  if (kKeepFreed && type == array_type && n_kept < kKept) {
     kept[n_kept++] = a;
   } else {
     type->tp_free(self);  // of a subclass: it has a dictionary, and the collector knows it
@@ -199,7 +200,7 @@ PyObject* array_compare(PyObject* x, PyObject* y, int op) {
 }
 
 // The only element, evaluated.
-const Node* single(PyObject* self, const char* what) {
+NodeRef single(PyObject* self, const char* what) {
   Node* n = node_of(self);
   if (n->size != 1)
     raise_value(message("bridge.array", std::string("only an array with one element can be converted to ") + what + ".",
@@ -214,8 +215,8 @@ int array_bool(PyObject* self) {
       raise_value(message("bridge.array",
                           "the truth value of an array with " + std::to_string(n->size) + " elements is ambiguous.",
                           describe(n), "", "bridge.any(a) or bridge.all(a)"));
-    n = evaluated_node(self);
-    Ref value = Ref::check(to_python(n->dtype, n->data));
+    NodeRef held = evaluated_node(self);
+    Ref value = Ref::check(to_python(held->dtype, held->data));
     int t = PyObject_IsTrue(value.get());
     if (t < 0) throw PythonError{};
     return t;
@@ -224,14 +225,14 @@ int array_bool(PyObject* self) {
 
 PyObject* array_int(PyObject* self) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
-    const Node* n = single(self, "int");
+    NodeRef n = single(self, "int");
     return PyNumber_Long(Ref::check(to_python(n->dtype, n->data)).get());
   });
 }
 
 PyObject* array_float(PyObject* self) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
-    const Node* n = single(self, "float");
+    NodeRef n = single(self, "float");
     return PyNumber_Float(Ref::check(to_python(n->dtype, n->data)).get());
   });
 }
@@ -243,8 +244,8 @@ PyObject* array_index(PyObject* self) {
       raise_type(message("bridge.array", "only integer arrays with one element can be used as an index.", describe(n)));
     if (n->size != 1)
       raise_type(message("bridge.array", "only integer arrays with one element can be used as an index.", describe(n)));
-    n = evaluated_node(self);
-    return to_python(n->dtype, n->data);
+    NodeRef held = evaluated_node(self);
+    return to_python(held->dtype, held->data);
   });
 }
 
@@ -397,15 +398,12 @@ void rebind(PyObject* array, NodeRef n) {
   release(old);
 }
 
-Node* evaluated_node(PyObject* array) {
-  Node* n = node_of(array);
-  if (!n->evaluated()) {
-    NodeRef hold = NodeRef::borrow(n);  // the GIL may be released; another thread may rebind the handle
-    evaluate(n);
-    n = node_of(array);
-    if (!n->evaluated()) return evaluated_node(array);
+NodeRef evaluated_node(PyObject* array) {
+  for (;;) {
+    NodeRef n = NodeRef::borrow(node_of(array));
+    if (n->evaluated()) return n;
+    evaluate(n.get());  // without the GIL; meanwhile another thread may rebind the array
   }
-  return n;
 }
 
 PyObject* dtype_object(DType t) { return dtype_objects[static_cast<int>(t)]; }

@@ -20,7 +20,8 @@ PyObject* wrap(NodeRef);                     // a new array
 inline bool is_array(PyObject* o) { return Py_TYPE(o) == array_type || PyType_IsSubtype(Py_TYPE(o), array_type); }
 inline Node* node_of(PyObject* o) { return reinterpret_cast<ArrayObject*>(o)->node; }
 void rebind(PyObject* array, NodeRef);       // in-place update: the handle gets another node
-Node* evaluated_node(PyObject* array);       // the node, with bytes
+// The node, with bytes. Held: wherever the GIL may go away, another thread may rebind the array.
+NodeRef evaluated_node(PyObject* array);
 
 PyObject* dtype_object(DType);               // borrowed, interned
 DType to_dtype(PyObject* o);                 // a Dtype, or something bridge.core.dtypes.as_dtype understands; throws

@@ -30,14 +30,14 @@ PyObject* item(PyObject* self, PyObject*) {
     if (n->size != 1)
       raise_value(message("bridge.array.item", "only an array with one element can be converted to a Python scalar.",
                           describe(n), "", "a.tolist()"));
-    n = evaluated_node(self);
-    return to_python(n->dtype, n->data);
+    NodeRef held = evaluated_node(self);
+    return to_python(held->dtype, held->data);
   });
 }
 
 PyObject* tolist(PyObject* self, PyObject*) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
-    NodeRef n = NodeRef::borrow(evaluated_node(self));
+    NodeRef n = evaluated_node(self);
     return to_list(n.get());
   });
 }
@@ -48,7 +48,8 @@ PyObject* astype(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObje
     PyObject* values[2] = {};
     parse_arguments({"astype", kNames, 2, 1, 2}, args, nargs, names, values);
     check_stream(values[1]);
-    return wrap(make_cast(node_of(self), to_dtype(values[0])));
+    DType wanted = to_dtype(values[0]);  // may run Python code, in which the array may be rebound
+    return wrap(make_cast(node_of(self), wanted));
   });
 }
 
@@ -77,8 +78,8 @@ PyObject* complex_value(PyObject* self, PyObject*) {
     Node* n = node_of(self);
     if (n->size != 1)
       raise_value(message("bridge.array", "only an array with one element can be converted to complex.", describe(n)));
-    n = evaluated_node(self);
-    Ref value = Ref::check(to_python(n->dtype, n->data));
+    NodeRef held = evaluated_node(self);
+    Ref value = Ref::check(to_python(held->dtype, held->data));
     Py_complex c = PyComplex_AsCComplex(value.get());
     if (PyErr_Occurred()) throw PythonError{};
     return PyComplex_FromCComplex(c);

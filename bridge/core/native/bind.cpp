@@ -116,8 +116,8 @@ PyObject* lookup_dtype(PyObject*, PyObject* name) {
 PyObject* new_lease_for_bytes(PyObject*, PyObject* a) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
     if (!is_array(a)) raise_type("[bridge] the argument is not a bridge array.");
-    Node* n = evaluated_node(a);
-    NodeRef dense = n->is(kDense) && !n->storage->open() ? NodeRef::borrow(n) : make_copy(n);
+    NodeRef n = evaluated_node(a);
+    NodeRef dense = n->is(kDense) && !n->storage->open() ? n : make_copy(n.get());
     evaluate(dense.get());
     return new_lease(dense.get(), Access::frozen, "pickle", "bytes");
   });

@@ -5,6 +5,7 @@
 
 #include "array.h"
 #include "exchange.h"
+#include "sanitize.h"
 
 namespace bridge {
 
@@ -65,7 +66,7 @@ void lease_dealloc(PyObject* self) {
   end_lease(&lease->record);
   release(lease->node);
   PyTypeObject* type = Py_TYPE(self);
-  if (!lease->large && n_kept < kKept)
+  if (kKeepFreed && !lease->large && n_kept < kKept)
     kept[n_kept++] = lease;
   else
     PyObject_Free(self);
@@ -163,7 +164,8 @@ PyObject* new_lease(Node* n, Access access, const char* holder, const char* prot
 int array_getbuffer(PyObject* self, Py_buffer* view, int flags) {
   view->obj = nullptr;
   return guard(-1, [&] {
-    Node* n = evaluated_node(self);
+    NodeRef held = evaluated_node(self);
+    Node* n = held.get();
     if (!info(n->dtype).format)
       raise_buffer(message("bridge.array",
                            std::string("the buffer protocol has no code for ") + info(n->dtype).name + ".", describe(n),
@@ -197,7 +199,8 @@ PyObject* array_dunder_array(PyObject* self, PyObject* const* args, Py_ssize_t n
     parse_arguments({"__array__", kNames, 2, 0, 2}, args, nargs, names, values);
     bool must_copy = values[1] && values[1] != Py_None && truth(values[1]);
     bool never_copy = values[1] && values[1] != Py_None && !must_copy;
-    Node* n = evaluated_node(self);
+    NodeRef held = evaluated_node(self);
+    Node* n = held.get();
     NodeRef copied;
     Ref numpy = Ref::check(PyImport_ImportModule("numpy"));
     Ref own = Ref::check(numpy_dtype(n->dtype));
@@ -212,14 +215,13 @@ PyObject* array_dunder_array(PyObject* self, PyObject* const* args, Py_ssize_t n
     Access access = Access::write;
     if (must_copy || !same) {
       copied = fresh_copy(n);
+    } else if (never_copy) {
+      access = choose_access(n, false);
     } else if (!write_refusal(n).empty()) {
-      access = Access::frozen;
-      std::string reason = frozen_refusal(n);
-      if (!reason.empty() && never_copy) choose_access(n, false);  // raises
-      if (!reason.empty()) {
+      if (frozen_refusal(n).empty())
+        access = Access::frozen;
+      else
         copied = fresh_copy(n);
-        access = Access::write;
-      }
     }
     if (copied) n = copied.get();
     Ref result = Ref::check(ndarray_over(lease_for(n, access, "numpy", "array"), n));

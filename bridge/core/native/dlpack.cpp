@@ -176,7 +176,8 @@ PyObject* array_dlpack(PyObject* self, PyObject* const* args, Py_ssize_t nargs, 
     PyObject* values[4] = {};
     parse_arguments({"__dlpack__", kNames, 4, 0, 0}, args, nargs, names, values);
     Request request = read_request(values);
-    Node* n = evaluated_node(self);
+    NodeRef held = evaluated_node(self);
+    Node* n = held.get();
     const char* holder = "a DLPack consumer";
     if (!request.must_copy) {
       std::string reason = request.versioned ? write_refusal(n) : legacy_refusal(n);
@@ -236,7 +237,8 @@ int table_from_object(void* object, ManagedVersioned** out) {
   return guard(-1, [&] {
     auto* self = static_cast<PyObject*>(object);
     if (!is_array(self)) raise_type("[bridge] the object is not a bridge array.");
-    Node* n = evaluated_node(self);
+    NodeRef held = evaluated_node(self);
+    Node* n = held.get();
     std::string reason = write_refusal(n);
     if (reason.empty()) {
       *out = make_versioned(n, Access::write, 0, "a DLPack consumer");
@@ -260,7 +262,8 @@ int table_borrow(void* object, Tensor* out) {
   return guard(-1, [&] {
     auto* self = static_cast<PyObject*>(object);
     if (!is_array(self)) raise_type("[bridge] the object is not a bridge array.");
-    Node* n = evaluated_node(self);
+    NodeRef held = evaluated_node(self);
+    Node* n = held.get();
     // The consumer may write until it returns: what is pending on these bytes is computed first.
     if (std::string reason = write_refusal(n); !reason.empty()) refuse(n, reason, "the managed export, which can copy");
     *out = {n->size ? n->data : nullptr,

@@ -52,7 +52,8 @@ PyObject* make_capsule(Node* n, bool versioned, Access access, bool read_only, c
 
 PyObject* facts(PyObject*, PyObject* o) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
-    Node* n = evaluated_node(need_array_object(o, "facts"));
+    NodeRef held = evaluated_node(need_array_object(o, "facts"));
+    Node* n = held.get();
     std::string reason = write_refusal(n);
     Ref shape = Ref::check(shape_tuple(n->ndim, n->shape)), strides = Ref::check(shape_tuple(n->ndim, n->strides));
     Ref why = Ref::check(text_or_none(reason));
@@ -63,8 +64,9 @@ PyObject* facts(PyObject*, PyObject* o) {
 }
 
 PyObject* frozen_reason(PyObject*, PyObject* o) {
-  return guard(static_cast<PyObject*>(nullptr),
-               [&] { return text_or_none(frozen_refusal(evaluated_node(need_array_object(o, "frozen_reason")))); });
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    return text_or_none(frozen_refusal(evaluated_node(need_array_object(o, "frozen_reason")).get()));
+  });
 }
 
 PyObject* export_dlpack(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
@@ -72,7 +74,8 @@ PyObject* export_dlpack(PyObject*, Args args, Py_ssize_t nargs, PyObject* names)
     static const char* const kNames[] = {"a", "versioned", "access", "holder"};
     PyObject* v[4] = {};
     parse_arguments({"export_dlpack", kNames, 4, 4, 1}, args, nargs, names, v);
-    Node* n = evaluated_node(need_array_object(v[0], "export_dlpack"));
+    NodeRef held = evaluated_node(need_array_object(v[0], "export_dlpack"));
+    Node* n = held.get();
     Access access = need_access(v[2]);
     bool read_only = std::string(need_text(v[2])) == "read", versioned = truth(v[1]);
     if (read_only && !versioned)
@@ -91,7 +94,8 @@ PyObject* export_address(PyObject*, Args args, Py_ssize_t nargs, PyObject* names
     static const char* const kNames[] = {"a", "access", "holder"};
     PyObject* v[3] = {};
     parse_arguments({"export_address", kNames, 3, 3, 1}, args, nargs, names, v);
-    Node* n = evaluated_node(need_array_object(v[0], "export_address"));
+    NodeRef held = evaluated_node(need_array_object(v[0], "export_address"));
+    Node* n = held.get();
     Access access = need_access(v[1]);
     if (std::string reason = refusal(n, access); !reason.empty())
       raise_copy_required(message("bridge.export_address", "the bytes cannot be shared: " + reason + ".", describe(n),
@@ -119,7 +123,8 @@ bool fits_layout(const Node* n, long layout) {
 PyObject* offer(PyObject*, Args args, Py_ssize_t nargs) {
   return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
     need_count(nargs, 7, 7, "offer");
-    Node* n = evaluated_node(need_array_object(args[0], "offer"));
+    NodeRef held = evaluated_node(need_array_object(args[0], "offer"));
+    Node* n = held.get();
     unsigned long dtypes = PyLong_AsUnsignedLong(args[1]);
     long alignment = PyLong_AsLong(args[2]), layout = PyLong_AsLong(args[3]);
     if (PyErr_Occurred()) throw PythonError{};
@@ -138,7 +143,8 @@ PyObject* torch_export(PyObject*, Args args, Py_ssize_t nargs) {
   return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
     need_count(nargs, 2, 2, "torch_export");
     dlpack::ExchangeTable* table = dlpack::exchange_table_of(args[0]);
-    Node* n = evaluated_node(need_array_object(args[1], "torch_export"));
+    NodeRef held = evaluated_node(need_array_object(args[1], "torch_export"));
+    Node* n = held.get();
     if (!fits_layout(n, 1) || !write_refusal(n).empty()) Py_RETURN_NONE;
     dlpack::ManagedVersioned* managed = dlpack::make_versioned(n, Access::write, 0, "torch");
     void* out = nullptr;
@@ -315,7 +321,8 @@ PyObject* leases(PyObject*, PyObject* o) {
 
 PyObject* py_release(PyObject*, PyObject* o) {
   return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
-    Node* n = evaluated_node(need_array_object(o, "release"));
+    NodeRef held = evaluated_node(need_array_object(o, "release"));
+    Node* n = held.get();
     if (n->storage->leased() || n->storage->foreign()) rebind(o, fresh_copy(n));
     Py_RETURN_NONE;
   });

@@ -37,7 +37,7 @@ std::string frozen_by(Storage* s) {
 bool grants_write_at_once(const Node* n) {
   const Storage* s = n->storage;
   return n->is(kDense) && n->handles <= 1 && !n->consumers && s->n_nodes == 1 && !s->foreign() && !s->frozen() &&
-         (s->lessee == n || s->writers.load(std::memory_order_relaxed) == 0);
+         (s->lessee == n || s->writers.load(std::memory_order_acquire) == 0);
 }
 
 std::string write_refusal(Node* n) {
@@ -50,6 +50,8 @@ std::string write_refusal(Node* n) {
   // Memory that its owner can write is nobody's to freeze: a reader of it takes what comes.
   if (std::string reason = s->origin.writes ? "" : frozen_by(s); !reason.empty()) return reason;
   flush_readers(s);
+  // Meanwhile the GIL may have been away, and other threads may have taken views.
+  if (std::string reason = s->origin.writes ? "" : frozen_by(s); !reason.empty()) return reason;
   bool window = n->is(kWindow) && s->open();  // one of the outside's own writers
   if (window) return "";
   if (s->writers.load() > 0 && s->lessee != n)
@@ -105,6 +107,7 @@ void copy_elements(const Node* source, Node* target) {
 }
 
 NodeRef fresh_copy(Node* n) {
+  NodeRef held = NodeRef::borrow(n);
   if (!n->evaluated()) evaluate(n);
   NodeRef copy = make_dense(n->dtype, n->ndim, n->shape);
   copy_elements(n, copy.get());

@@ -12,6 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "sanitize.h"
+
 namespace bridge {
 namespace {
 
@@ -90,6 +92,7 @@ void* from_system(size_t capacity, size_t page) {
 }
 
 void to_system(void* data, size_t capacity) {
+  permit(data, capacity);
   if (capacity >= kHuge)
     munmap(data, capacity);
   else
@@ -101,7 +104,7 @@ void drop_cache(Allocator& a) {
   for (size_t c = 0; c <= kSmall / kAlignment; ++c) {
     while (Free* f = a.small[c]) {
       a.small[c] = f->next;
-      free(f);
+      to_system(f, c * kAlignment);
     }
     a.small_count[c] = 0;
   }
@@ -120,7 +123,7 @@ void drop_cache(Allocator& a) {
 
 void* allocate(size_t nbytes, size_t* capacity) {
   Allocator& a = state();
-  if (nbytes > (size_t{1} << 62)) refuse(nbytes, a.active, a.limit);
+  if (nbytes > (size_t{1} << 62)) refuse(nbytes, active_memory(), memory_limit());
   size_t counted = round_up(std::max<size_t>(nbytes, 1), kAlignment);
   *capacity = counted <= kSmall ? counted : round_up(counted, a.page);
   void* data = nullptr;
@@ -159,6 +162,8 @@ void* allocate(size_t nbytes, size_t* capacity) {
       throw MemoryLimit("[bridge.memory] the system has no " + std::to_string(nbytes) + " bytes to give.");
     }
   }
+  permit(data, nbytes);
+  forbid(static_cast<unsigned char*>(data) + nbytes, *capacity - nbytes);
   return data;
 }
 
@@ -170,7 +175,9 @@ void deallocate(void* data, size_t nbytes, size_t capacity) noexcept {
   if (capacity <= kSmall) {
     size_t c = capacity / kAlignment;
     if (a.small_count[c] < kSmallKept && a.cached + capacity <= a.cache_limit) {
+      forbid(data, capacity);
       auto* f = static_cast<Free*>(data);
+      permit(f, sizeof *f);
       f->next = a.small[c];
       a.small[c] = f;
       ++a.small_count[c];
@@ -181,6 +188,7 @@ void deallocate(void* data, size_t nbytes, size_t capacity) noexcept {
     try {
       a.large.emplace(capacity, data);
       a.cached += capacity;
+      forbid(data, capacity);
       return;
     } catch (const std::bad_alloc&) {
       // no room for the record: the block goes back to the system
@@ -212,12 +220,18 @@ void clear_cache() {
   Guard guard(state().lock);
   drop_cache(state());
 }
-size_t memory_limit() { return state().limit; }
+size_t memory_limit() {
+  Guard guard(state().lock);
+  return state().limit;
+}
 size_t set_memory_limit(size_t nbytes) {
   Guard guard(state().lock);
   return std::exchange(state().limit, nbytes);
 }
-size_t cache_limit() { return state().cache_limit; }
+size_t cache_limit() {
+  Guard guard(state().lock);
+  return state().cache_limit;
+}
 size_t set_cache_limit(size_t nbytes) {
   Guard guard(state().lock);
   size_t old = std::exchange(state().cache_limit, nbytes);

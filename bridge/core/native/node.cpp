@@ -5,6 +5,7 @@
 #include <string>
 
 #include "errors.h"
+#include "sanitize.h"
 
 namespace bridge {
 namespace {
@@ -56,7 +57,7 @@ void take_apart(Node* n, Node** todo) {
   n->strides = n->inline_dims + kInlineDims;
   n->attributes = nullptr;
   n->n_edges = 0;
-  if (n_kept < kKept) {
+  if (kKeepFreed && n_kept < kKept) {
     n->shared_next = kept;
     kept = n;
     ++n_kept;

@@ -365,8 +365,6 @@ void run_slice_update(Steps& steps, int32_t root) {
   if (value != a && (!value->storage || value->storage != a->storage) && donatable(steps, a)) {
     target = a->storage;
     retain(target);
-    drop_storage(a);
-    step.keep = true;  // these bytes can no longer be computed from the operand
   }
   Fresh fresh = target ? Fresh(target) : Fresh(n->nbytes());
   if (!target) copy_to(a, fresh.data(), nullptr);
@@ -377,6 +375,10 @@ void run_slice_update(Steps& steps, int32_t root) {
     strides[i] *= n->attributes->step[i];
   }
   if (value->size) copy_to(value, fresh.data() + offset * itemsize(n->dtype), strides);
+  if (target) {
+    drop_storage(a);   // not before: until here the update could be done again
+    step.keep = true;  // these bytes can no longer be computed from the operand
+  }
   fresh.attach(n);
 }
 

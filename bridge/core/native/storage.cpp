@@ -95,6 +95,7 @@ std::atomic<Dropped*> dropped{nullptr};
 std::atomic<bool> drain_scheduled{false};
 
 int drain_pending(void*) {
+  drain_scheduled.store(false);  // before it looks: who comes later schedules again
   drain_dropped_owners();
   return 0;
 }
@@ -220,7 +221,6 @@ Storage* find_leased(const void* begin, size_t nbytes, Origin origin) noexcept {
 void drain_dropped_owners() noexcept {
   if (!dropped.load(std::memory_order_relaxed)) return;
   ++depth;  // what these hold in turn comes to the queue, not to the stack
-  drain_scheduled.store(false);
   while (Dropped* d = dropped.exchange(nullptr, std::memory_order_acquire)) {
     while (d) {
       Dropped* next = d->next;

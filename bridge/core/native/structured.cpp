@@ -443,13 +443,12 @@ PyObject* method_transpose(PyObject* self, Args args, Py_ssize_t n, PyObject* na
     PyObject* values[2] = {};
     parse_arguments({"transpose", kNames, 2, 0, 0}, args + n, 0, names, values);
     check_stream(values[1]);
-    Node* a = node_of(self);
+    NodeRef a = NodeRef::borrow(node_of(self));
     int64_t axes[kMaxNdim];
     PyObject* given = values[0] ? values[0] : n == 1 ? args[0] : nullptr;
-    if (n == 0 && (!given || given == Py_None)) return wrap(reversed(a));
-    if (given == Py_None) return wrap(reversed(a));
+    if (given == Py_None || (n == 0 && !given)) return wrap(reversed(a.get()));
     int count = given ? to_shape(given, axes, "transpose") : shape_arguments(args, n, axes, "transpose");
-    return wrap(transpose_by(a, count, axes));
+    return wrap(transpose_by(a.get(), count, axes));
   });
 }
 
