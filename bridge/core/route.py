@@ -158,8 +158,13 @@ _SAME = ((Door(name=SAME, protocol=SAME, host_only=False), Offer(protocol=SAME))
 def _doors(target: Framework, source: Framework, via: str | None) -> tuple[tuple[Door, Offer], ...]:
     if via is None and target.name == source.name:
         return _SAME
-    doors = doors_between(source, target)
+    doors = _ready(source, target)
     return doors if via is None else tuple(pair for pair in doors if pair[0].name == via)
+
+
+def _ready(source: Framework, target: Framework) -> tuple[tuple[Door, Offer], ...]:
+    """The doors that lead from one to the other and work on this machine."""
+    return tuple(pair for pair in doors_between(source, target) if pair[0].ready is None or pair[0].ready())
 
 
 def _carries(door: Door, offer: Offer, facts: Facts, wanted: str) -> bool:
@@ -319,19 +324,21 @@ def _refuse_device(target: Framework, facts: Facts, request: Request) -> Route |
 
 
 def _refuse_via(target: Framework, source: Framework, via: str | None) -> Route:
-    doors = ", ".join(repr(door.name) for door, _ in doors_between(source, target))
     if via is None:
         return _refuse("no-door", f"no protocol leads from {source.name} to {target.name}")
+    doors = ", ".join(repr(door.name) for door, _ in _ready(source, target))
+    shut = any(door.name == via for door, _ in doors_between(source, target))
+    problem = f"the door {via!r} of {target.name} does not work with the versions that are installed"
     return _refuse(
         "via",
-        f"{target.name} has no door {via!r} from {source.name}",
+        problem if shut else f"{target.name} has no door {via!r} from {source.name}",
         want=f"one of {doors}" if doors else None,
         fix="leave via= out: the cheapest exact door is taken",
     )
 
 
 def _other_doors(target: Framework, source: Framework, facts: Facts, wanted: str) -> str:
-    others = [door.name for door, offer in doors_between(source, target) if _carries(door, offer, facts, wanted)]
+    others = [door.name for door, offer in _ready(source, target) if _carries(door, offer, facts, wanted)]
     return f"via={others[0]!r}, or leave via= out" if others else "dtype=... to convert, which may lose precision"
 
 

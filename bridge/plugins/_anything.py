@@ -50,13 +50,14 @@ def describe(value: Any, *, dtype: str | None, tag: str) -> tuple[Framework, Sou
     return _record(kind, _BUFFERS), _buffer(value, view)
 
 
-def fix_for(value: Any) -> str | None:
-    """How to go on with what is no array; None: nobody knows."""
-    return next((fix for applies, fix in _FIXES if applies(value)), None)
+def fix_for(value: Any) -> str:
+    """How to go on with what is no array."""
+    return next(fix for applies, fix in _FIXES if applies(value))
 
 
+_LEAVE_IT_OUT = "leave it out: arrays, numbers and nests of them are converted"
 _FIXES: tuple[tuple[Callable[[Any], bool], str], ...] = (
-    (lambda x: x is None or isinstance(x, str | type), "leave it out: arrays, numbers and nests of them are converted"),
+    (lambda x: x is None or isinstance(x, str | type), _LEAVE_IT_OUT),
     (lambda x: hasattr(x, "__cuda_array_interface__"), "torch.as_tensor(x)"),
     (lambda x: hasattr(x, "__array__") or hasattr(x, "__array_interface__"), "numpy.asarray(x)"),
     (lambda x: hasattr(x, "__float__"), "float(x)"),
@@ -67,6 +68,7 @@ _FIXES: tuple[tuple[Callable[[Any], bool], str], ...] = (
         lambda x: isinstance(x, Iterable) or hasattr(x, "__getitem__"),
         "bridge.array(list(x)) for one array of numbers, list(x) for an array of each item",
     ),
+    (lambda x: True, _LEAVE_IT_OUT),
 )
 
 # -------------------------------------------------------------------------------------------------------------- records
@@ -155,7 +157,8 @@ def _exporter(value: Any) -> Source:
     except BridgeError:
         raise
     except Exception as error:
-        return _without_memory(value, f"it does not hand out its memory: {type(error).__name__}: {error}")
+        problem = f"it does not hand out its memory: {type(error).__name__}: {error}"
+        return _without_memory(value, problem, "copy it to the host first", ExchangeError)
     return _described(ExporterSource, value, capsule, f"what {_name(type(value))} exports")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from bridge.core.errors import BridgeError, DTypeError
+from bridge.core.errors import DTypeError
 from bridge.core.framework import ITEMSIZE, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
 from bridge.core.memory import NATIVE, aligned_copy, numpy_dtype, over
 from bridge.core.route import Route
@@ -62,8 +62,8 @@ def bridge_import(framework: Framework, value: Any) -> Source | None:
 def describe(value: Any) -> NumpySource:
     """An ndarray of any subclass or a scalar, as a source."""
     if isinstance(value, numpy.ma.MaskedArray):
-        problem = "a masked array has elements without a value"
-        return NumpySource(value, _facts_of_none(value, problem, "x.filled(...) to give them one"))
+        refusal = Refusal(problem="a masked array may have elements without a value", fix=_UNMASK)
+        return NumpySource(value, Facts(framework="numpy", dtype=value.dtype.name, shape=value.shape, refusal=refusal))
     unlike = None
     if isinstance(value, numpy.generic):
         value, unlike = numpy.asarray(value), "a NumPy scalar has no memory to share"
@@ -74,7 +74,10 @@ def describe(value: Any) -> NumpySource:
         dtype = _NAMES.get(value.dtype.newbyteorder("="))
         unlike = "its bytes are in the other order than this machine's"
     if dtype is None:
-        return NumpySource(value, _facts_of_none(value, *_DTYPE_REFUSALS.get(value.dtype.kind, (None, None))))
+        refusal = _refusal(value.dtype)
+        return NumpySource(value, Facts(framework="numpy", dtype=value.dtype.name, shape=value.shape, refusal=refusal))
+    if value.dtype.isnative and value.dtype.char != numpy_dtype(dtype).char:
+        value = value.view(numpy_dtype(dtype))  # the same bits by another name in C (ulonglong), which torch refuses
     size = value.itemsize
     axes = zip(value.strides, value.shape, strict=True)
     if any(extent == 1 and (stride < 0 or stride % size) for stride, extent in axes):
@@ -101,24 +104,30 @@ def _without_idle_strides(array: NDArray[Any]) -> NDArray[Any]:
     return numpy.expand_dims(array.squeeze(idle), idle)
 
 
+_UNMASK = "x.filled(0) to give them one, or x.data if nothing is masked"
+_STRINGS = ("a string array holds no numbers", 'x.astype("float64"), if it spells numbers')
 _DTYPE_REFUSALS = {
-    "O": ("an object array holds Python objects, not numbers", 'x.astype("float32"), if they are numbers'),
-    "V": ("a structured array mixes dtypes", 'one field at a time: x["name"]'),
+    "O": ("an object array holds Python objects, not numbers", 'x.astype("float64"), if they are numbers'),
     "M": ("datetime64 has no counterpart elsewhere", 'x.view("int64") for the counts'),
     "m": ("timedelta64 has no counterpart elsewhere", 'x.view("int64") for the counts'),
-    "U": ("a string array holds no numbers", None),
-    "S": ("a string array holds no numbers", None),
-    "T": ("a string array holds no numbers", None),
+    "U": _STRINGS,
+    "S": _STRINGS,
+    "T": _STRINGS,
     "f": ("longdouble has no counterpart elsewhere", "x.astype(numpy.float64), which may round"),
     "c": ("clongdouble has no counterpart elsewhere", "x.astype(numpy.complex128), which may round"),
 }
 
 
-def _facts_of_none(value: NDArray[Any], problem: str | None, fix: str | None) -> Facts:
-    problem = problem or f"{value.dtype.name} has no counterpart elsewhere"
-    masked = isinstance(value, numpy.ma.MaskedArray)
-    refusal = Refusal(problem=problem, fix=fix, error=BridgeError if masked else DTypeError)
-    return Facts(framework="numpy", dtype=value.dtype.name, shape=value.shape, refusal=refusal)
+def _refusal(dtype: numpy.dtype[Any]) -> Refusal:
+    """Why a dtype goes nowhere, and what the user can make of it."""
+    if dtype.names is not None:
+        problem, fix = "a structured array mixes dtypes", f'one field at a time: x["{next(iter(dtype.names), "")}"]'
+    elif dtype.type is numpy.void:
+        problem, fix = f"{dtype.name} is bytes without a dtype", "x.view(...) with the dtype that they have"
+    else:
+        unknown = (f"{dtype.name} has no counterpart elsewhere", 'x.astype("float32"), which may round')
+        problem, fix = _DTYPE_REFUSALS.get(dtype.kind, unknown)
+    return Refusal(problem=problem, fix=fix, error=DTypeError)
 
 
 def fresh(array: NDArray[Any]) -> NumpySource:
@@ -201,7 +210,13 @@ def _from_bridge() -> Shortcut:
 
 
 def _from_torch() -> Shortcut:
+    import torch
+
+    is_traced = torch._C._functorch.is_functorch_wrapped_tensor
+
     def convert(tensor: Any) -> Any:
+        if is_traced(tensor):  # under functionalize, numpy() gives an array over memory that is nobody's
+            return None
         array = tensor.numpy()  # raises for all that is not plain: gradients, conjugates, bfloat16, other devices
         return array if array.flags.c_contiguous else None  # an expanded tensor must not arrive writable
 
