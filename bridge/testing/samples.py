@@ -54,9 +54,12 @@ _DELICATE: Mapping[str, tuple[Any, tuple[int, ...]]] = {
 
 
 class Owner:
-    """Keeps nothing but can be watched: what is over the memory of a sample must keep its owner alive."""
+    """Can be watched: what is over the memory of a sample must keep its owner, and so the memory, alive."""
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "block")
+
+    def __init__(self, block: NDArray[Any]) -> None:
+        self.block = block
 
 
 class Sample(NamedTuple):
@@ -68,10 +71,11 @@ class Sample(NamedTuple):
 
 
 def sample(dtype: str, layout: str = "dense", *, writable: bool = True, seed: int = 7) -> Sample:
-    """An ndarray of random bits, the delicate ones among them; its memory stays as long as the sample or `block`."""
-    resolved, described, owner = numpy_dtype(dtype), LAYOUTS[layout], Owner()
+    """An ndarray of random bits, the delicate ones among them; its memory stays as long as it, or `block`."""
+    resolved, described = numpy_dtype(dtype), LAYOUTS[layout]
     content = _elements(dtype, seed)
     block = numpy.zeros(content.nbytes + 2 * ALIGNMENT, numpy.uint8)
+    owner = Owner(block)
     start = -block.ctypes.data % ALIGNMENT + described.shift
     block[start : start + content.nbytes] = content.view(numpy.uint8)
     shown = described.view(numpy.ndarray(COUNT, resolved, buffer=block.data, offset=start))

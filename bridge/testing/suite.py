@@ -7,6 +7,7 @@ names them all.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import threading
@@ -85,9 +86,10 @@ class FrameworkSuite:
             registry.register(cls.plugin)
             cls._registered = True
         suite = cls()
-        for name in _peers(cls):
-            suite._from_peer(name, sample("uint8"))
-        suite.make(sample(suite._dtypes()[0]).array)
+        with contextlib.suppress(Exception):  # the tests say what is wrong
+            for name in _peers(cls):
+                suite._from_peer(name, sample("uint8"))
+            suite.make(sample(suite._dtypes()[0]).array)
         gc.freeze()  # all that has just been imported is not looked at again
 
     @classmethod
@@ -236,7 +238,8 @@ class FrameworkSuite:
                 must(plan.shared, f"{peer} to {self.framework} is {plan.outcome}: {plan.why}", "a door that shares it")
             if dtype in record_of(peer).known_dtypes():
                 plan = bridge.explain(peer, self.make(made.array), readonly=True)
-                ours = plan.rule in ("no-door", "door", "dtype-door")
+                theirs = plan.rule == "door" and not any(door.shares for door in record_of(peer).takes)
+                ours = plan.rule in ("no-door", "door", "dtype-door") and not theirs
                 must(not ours, f"{self.framework} to {peer} is {plan.outcome}: {plan.why}", "an offer that carries it")
 
         each("dtype", self._dtypes(), check)
