@@ -53,6 +53,7 @@ from bridge.core.errors import (
     ExchangeError,
     PluginError,
     PluginWarning,
+    TracedError,
     UnknownTarget,
 )
 from bridge.core.interop import asarray, explain, from_, record, to
@@ -232,6 +233,7 @@ __all__ = [
     "ExchangeError",
     "PluginError",
     "PluginWarning",
+    "TracedError",
     "UnknownTarget",
     "__version__",
     "abs",

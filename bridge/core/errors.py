@@ -13,6 +13,7 @@ __all__ = [
     "ExchangeError",
     "PluginError",
     "PluginWarning",
+    "TracedError",
     "UnknownTarget",
     "human_bytes",
     "message",
@@ -29,6 +30,10 @@ class CopyRequired(BridgeError, BufferError):
 
 class ExchangeError(BridgeError, BufferError):
     """Memory that is offered cannot be taken: a damaged or spent capsule, another device, an unknown version."""
+
+
+class TracedError(BridgeError, TypeError):
+    """The array stands for values that do not exist yet: a transformation traces it. The text names which."""
 
 
 class DTypeError(BridgeError, TypeError):

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 from bridge.core import _native
-from bridge.core.errors import BridgeError, CopyRequired, PluginError, UnknownTarget, message
+from bridge.core.errors import BridgeError, CopyRequired, ExchangeError, PluginError, UnknownTarget, message
 from bridge.core.framework import Facts, Framework, Source, doors_between, dtype_name
 from bridge.core.nest import is_nest, mapped
 from bridge.core.record import Log, Plan, Receipt
@@ -142,6 +142,26 @@ def explain(
     call.visit, call.shortcuts = lambda leaf: plans.append(call.plan(leaf)), {}
     call.map(x)
     return plans[0] if len(plans) == 1 and not is_nest(type(x), _is_array) else plans
+
+
+def dlpack_failure(x: Any, error: Exception) -> Exception:
+    """What `bridge.from_dlpack` raises of an object whose DLPack methods raised `error`.
+
+    The same as `from_` where its framework knows why it has no memory to hand out (it is traced, deleted, sparse).
+    """
+    tag, framework = "bridge.from_dlpack", registry.framework_of(type(x))
+    refusal = None if framework is None else registry.describe(framework, x).facts.refusal
+    if refusal is not None:
+        return refusal.error(message(tag, refusal.problem, fix=refusal.fix))
+    if isinstance(error, BufferError | BridgeError):
+        return error
+    if not hasattr(type(x), "__dlpack__"):
+        want, fix = "__dlpack__ and __dlpack_device__", "bridge.asarray(x)"
+        return TypeError(
+            message(tag, "the object does not export DLPack", got=type(x).__qualname__, want=want, fix=fix)
+        )
+    problem = f"the object does not hand out its memory: {type(error).__name__}: {error}"
+    return ExchangeError(message(tag, problem, got=type(x).__qualname__, fix="copy it to the host first"))
 
 
 @contextmanager

@@ -185,13 +185,17 @@ def _from_jax() -> Shortcut | None:
 def _from_tensorflow() -> Shortcut:
     import tensorflow as tf
 
+    from bridge.plugins.tensorflow import is_watched
+
     import_dlpack, export = _native.import_dlpack, tf.experimental.dlpack.to_dlpack
     # A capsule of strings would abort the process. Dtypes are compared by identity, which TensorFlow's own comparison
     # takes 300 ns for; a dtype that is equal and not identical only takes the readable path.
     known = frozenset(id(getattr(tf, name)) for name in ITEMSIZE)
 
     def convert(tensor: Any) -> Any:
-        return import_dlpack(export(tensor), readonly=True) if id(tensor.dtype) in known else None
+        if id(tensor.dtype) not in known or is_watched(tensor):
+            return None
+        return import_dlpack(export(tensor), readonly=True)
 
     return convert
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from bridge.core.errors import DTypeError
+from bridge.core.errors import DTypeError, TracedError
 from bridge.core.framework import DTYPES, ITEMSIZE, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
 from bridge.core.memory import ALIGNMENT, NATIVE, aligned_copy
 from bridge.core.route import Route
@@ -90,13 +90,26 @@ def _strides(shape: tuple[int, ...], major_to_minor: tuple[int, ...]) -> tuple[i
     return tuple(strides)
 
 
+#: Who makes tracers of which class. What runs inside jax.jit is traced by it, whatever traced it before.
+_TRANSFORMATIONS = {
+    "DynamicJaxprTracer": "jax.jit (or make_jaxpr, scan, cond)",
+    "LinearizeTracer": "jax.grad (or vjp, linearize)",
+    "JVPTracer": "jax.jvp (or jacfwd)",
+    "BatchTracer": "jax.vmap",
+}
+
+
 def _refusal(array: Any, dtype: str) -> Refusal | None:
     """Why there are no bytes to hand over; None: there are."""
     import jax
 
     if isinstance(array, jax.core.Tracer):
-        problem = "the array is traced by a jax transformation (jit, grad, vmap), it has no values yet"
-        return Refusal(problem=problem, fix="convert outside the function, or inside jax.pure_callback")
+        traced_by = _TRANSFORMATIONS.get(type(array).__name__, "a transformation of jax")
+        return Refusal(
+            problem=f"the array is traced by {traced_by}, it has no values yet",
+            fix="convert outside the function, or inside jax.pure_callback",
+            error=TracedError,
+        )
     if dtype not in ITEMSIZE:
         is_key = jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended)
         fix = "jax.random.key_data(x)" if is_key else "x.astype(...) to a dtype that both sides have"

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from math import prod
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from bridge.core.errors import DTypeError
+from bridge.core.errors import DTypeError, TracedError
 from bridge.core.framework import DTYPES, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
 from bridge.core.memory import ALIGNMENT, NATIVE, aligned_copy, numpy_dtype
 from bridge.core.route import Route
@@ -75,8 +76,52 @@ def bridge_import(framework: Framework, value: Any) -> Source | None:
             device="cpu" if device == "cpu:0" else device,
             access="read",
             why_read="tensorflow tensors are immutable",
+            gradient=is_watched(value),
         ),
     )
+
+
+def is_watched(tensor: Any) -> bool:
+    """Whether an active GradientTape or ForwardAccumulator follows the tensor: outside, its gradient would be None."""
+    tapes = _tapes()
+    return tapes is not None and tapes[0]() and tapes[1](tensor)
+
+
+@cache
+def _tapes() -> tuple[Callable[[], bool], Callable[[Any], bool]] | None:
+    """Whether anything records at all, and whether it follows a tensor; None where this cannot be asked.
+
+    There is no public way to ask. So this one is tried once, on tensors of which it is known, on a thread of its own:
+    there nothing else records, and nobody has stopped recording.
+    """
+    found: list[tuple[Callable[[], bool], Callable[[Any], bool]]] = []
+    probe = Thread(target=_probe_tapes, args=(found.append,))
+    probe.start()
+    probe.join()
+    return found[0] if found else None
+
+
+def _probe_tapes(accept: Callable[[tuple[Callable[[], bool], Callable[[Any], bool]]], None]) -> None:
+    import tensorflow as tf
+
+    try:
+        from tensorflow.python.eager import forwardprop_util, record
+
+        any_recording: Callable[[], bool] = record.could_possibly_record
+
+        def follows(tensor: Any) -> bool:
+            return bool(record.should_record_backprop([tensor]) or forwardprop_util.pack_tangents([tensor]).tangents)
+
+        watched, other = tf.constant(1.0), tf.constant(1.0)
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            backward = (any_recording(), follows(watched), follows(other))
+        with tf.autodiff.ForwardAccumulator(watched, tf.constant(1.0)):
+            forward = (any_recording(), follows(watched), follows(other))
+    except Exception:
+        return
+    if backward == forward == (True, True, False):
+        accept((any_recording, follows))
 
 
 def _refusal(value: Any, dtype: str) -> Refusal | None:
@@ -92,7 +137,8 @@ def _refusal(value: Any, dtype: str) -> Refusal | None:
     traced = not tf.executing_eagerly() if isinstance(value, tf.Variable) else not hasattr(value, "numpy")
     if traced:
         problem = "the tensor is traced by tf.function, it has no values yet"
-        return Refusal(problem=problem, fix="convert outside the function, or inside tf.py_function")
+        fix = "convert outside the function, or inside tf.py_function"
+        return Refusal(problem=problem, fix=fix, error=TracedError)
     if dtype not in DTYPES:
         fix = "tf.bitcast or tf.cast to a dtype that both sides have"
         return Refusal(problem=f"tensorflow's {dtype} has no counterpart elsewhere", fix=fix, error=DTypeError)

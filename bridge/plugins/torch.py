@@ -12,7 +12,7 @@ from functools import cache, partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from bridge.core.errors import DTypeError
+from bridge.core.errors import DTypeError, TracedError
 from bridge.core.framework import DTYPES, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
 from bridge.core.memory import NATIVE, numpy_dtype, over
 from bridge.core.route import Route
@@ -91,9 +91,21 @@ def _refusal(tensor: Any, dtype: str) -> Refusal | None:
         return Refusal(problem=f"torch's {dtype} has no counterpart elsewhere", fix=fix, error=DTypeError)
     if type(tensor) is not torch.Tensor and not isinstance(tensor, torch.nn.Parameter):
         return _refusal_of_subclass(tensor)
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        return Refusal(problem="the tensor is traced by torch.func, it has no values yet", fix="convert outside")
+    functorch = torch._C._functorch
+    if functorch.is_functorch_wrapped_tensor(tensor):
+        traced_by = "vmap" if functorch.is_batchedtensor(tensor) else "functionalize"
+        if functorch.is_gradtrackingtensor(tensor):
+            traced_by = "grad (or vjp, jvp)"
+        return _refusal_of_traced(f"torch.func.{traced_by}")
     return None
+
+
+def _refusal_of_traced(traced_by: str) -> Refusal:
+    return Refusal(
+        problem=f"the tensor is traced by {traced_by}, it has no values yet",
+        fix="convert outside the function",
+        error=TracedError,
+    )
 
 
 def _refusal_of_subclass(tensor: Any) -> Refusal | None:
@@ -107,6 +119,8 @@ def _refusal_of_subclass(tensor: Any) -> Refusal | None:
                 return None
         except RuntimeError:
             pass
+    if type(tensor).__name__ in ("FakeTensor", "FunctionalTensor"):
+        return _refusal_of_traced("torch.compile (or torch.export, make_fx)")
     return Refusal(
         problem=f"a {type(tensor).__name__} has no memory of its own", fix="convert the tensor that it wraps"
     )

@@ -329,6 +329,24 @@ NodeRef import_capsule(PyObject* capsule, Claim claim, bool misaligned_too) {
 
 }  // namespace dlpack
 
+// Replaces the error that a method of x has raised by one that says what is known of x.
+[[noreturn]] void raise_dlpack_failure(PyObject* x) {
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  Ref owned_type(type), owned_value(value), owned_traceback(traceback);
+  if (traceback) PyException_SetTraceback(value, traceback);
+  if (!PyErr_GivenExceptionMatches(value, PyExc_Exception)) {  // KeyboardInterrupt and its like
+    PyErr_SetObject(type, value);
+    throw PythonError{};
+  }
+  Ref module = Ref::check(PyImport_ImportModule("bridge.core.interop"));
+  Ref known = Ref::check(PyObject_CallMethod(module.get(), "dlpack_failure", "OO", x, value));
+  if (known.get() != value) PyException_SetCause(known.get(), Py_NewRef(value));
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(known.get())), known.get());
+  throw PythonError{};
+}
+
 NodeRef from_dlpack(PyObject* x, PyObject* device, PyObject* copy) {
   bool to_cpu = false;
   if (device && device != Py_None) {
@@ -344,12 +362,7 @@ NodeRef from_dlpack(PyObject* x, PyObject* device, PyObject* copy) {
     n = dlpack::import_capsule(x, {}, true);
   } else {
     Ref where(PyObject_CallMethod(x, "__dlpack_device__", nullptr));
-    if (!where) {
-      if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw PythonError{};
-      PyErr_Clear();
-      raise_type(message("bridge.from_dlpack", "the object does not export DLPack.", Py_TYPE(x)->tp_name,
-                         "__dlpack__ and __dlpack_device__", "bridge.asarray(x)"));
-    }
+    if (!where) raise_dlpack_failure(x);
     int type, id;
     Ref pair = Ref::check(PySequence_Tuple(where.get()));
     if (!PyArg_ParseTuple(pair.get(), "ii;__dlpack_device__ must give (device type, device id)", &type, &id))
@@ -374,8 +387,14 @@ NodeRef from_dlpack(PyObject* x, PyObject* device, PyObject* copy) {
       PyErr_Clear();
       capsule = Ref(PyObject_CallNoArgs(method.get()));
     }
-    if (!capsule) throw PythonError{};
-    n = dlpack::import_capsule(capsule.get(), {false, host && written_elsewhere(x)}, true);
+    if (!capsule) raise_dlpack_failure(x);
+    Claim claim{false, host && written_elsewhere(x)};
+    try {
+      n = dlpack::import_capsule(capsule.get(), claim, true);
+    } catch (const Error& error) {
+      set_python_error(error);
+      raise_dlpack_failure(x);
+    }
   }
   bool straight = aligned(n->dtype, n->data);
   if (!straight && never_copy)
