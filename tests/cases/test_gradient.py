@@ -1,4 +1,4 @@
-"""Gradients end at a conversion, so a conversion never drops one without a word; what is traced has no bytes to give."""
+"""Gradients end at a conversion, so none is dropped without a word; what is traced has no bytes to hand over."""
 
 from __future__ import annotations
 
