@@ -67,7 +67,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.manager = _manager()
-        self.frameworks: dict[str, Framework] = {}
+        self.frameworks: dict[str, Framework] = {}  # replaced, never changed: other threads walk through it
         # Target name -> exact source type -> function. Emptied in place while somebody watches, so that holders of a
         # row need not ask; `_learned` remembers what to put back.
         self.rows: dict[str, dict[type, Shortcut]] = {}
@@ -201,20 +201,21 @@ class Registry:
         for other in self.frameworks.values():
             for name in set(other.types).intersection(framework.types):
                 raise ValueError(f"arrays of the type {name} belong to the framework {other.name!r} already")
-        self.frameworks[framework.name] = framework
-        self._owners[framework.name] = plugin
+        self.frameworks = {**self.frameworks, framework.name: framework}
+        self._owners = {**self._owners, framework.name: plugin}
 
     def _drop(self, plugin: object) -> None:
         self._health.pop(self.manager.get_name(plugin) or "", None)
         if self.manager.is_registered(plugin):
             self.manager.unregister(plugin)
-        for name in [name for name, owner in self._owners.items() if owner is plugin]:
-            del self._owners[name], self.frameworks[name]
+        gone = {name for name, owner in self._owners.items() if owner is plugin}
+        self.frameworks = {name: framework for name, framework in self.frameworks.items() if name not in gone}
+        self._owners = {name: owner for name, owner in self._owners.items() if name not in gone}
 
     def _settle(self) -> None:
         """Recompute what depends on who is registered."""
         self._type_names = {name: framework for framework in self.frameworks.values() for name in framework.types}
-        self._types.clear()
+        self._types = {}  # after the names (`framework_of`)
         built_in = {row.name for row in self._health.values() if row.origin == BUILT_IN and row.ok}
         self._built_in = {name for name, owner in self._owners.items() if self.manager.get_name(owner) in built_in}
         self._hooks = {
@@ -223,7 +224,7 @@ class Registry:
             for name, owner in self._owners.items()
         }
         self._learned.clear()
-        self._made.clear()
+        self._made = {}
         self._refill()
 
     def _owned_hook(self, hook: str, owner: object) -> Hook:
@@ -276,17 +277,29 @@ class Registry:
     def framework_of(self, kind: type) -> Framework | None:
         """The framework whose array type `kind` is, or derives from; None: nobody's."""
         self.load()
+        known = self._types  # first: what was found among the names of the past goes into the table of the past
         try:
-            return self._types[kind]
+            return known[kind]
         except KeyError:
+            type_names = self._type_names
             names = (f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__)
-            found = next((self._type_names[name] for name in names if name in self._type_names), None)
-            self._types[kind] = found
+            found = next((type_names[name] for name in names if name in type_names), None)
+            known[kind] = found
             return found
 
     def plugin_of(self, framework: Framework) -> object:
         """The plugin that declared the framework."""
         return self._owners[framework.name]
+
+    def _hook(self, hook: str, framework: Framework) -> Hook:
+        try:
+            return self._hooks[hook, framework.name]
+        except KeyError:  # another thread is registering the plugin, or has taken it away
+            with self._lock:
+                if (hook, framework.name) in self._hooks:
+                    return self._hooks[hook, framework.name]
+        problem = f"the plugin of {framework.name!r} was unregistered during the conversion"
+        raise PluginError(message("bridge.plugins", problem))
 
     def describe(self, framework: Framework, value: object) -> Source:
         """The array as its plugin describes it.
@@ -294,7 +307,7 @@ class Registry:
         Raises:
             PluginError: a third-party plugin said what cannot be true.
         """
-        source = self._hooks["bridge_import", framework.name](framework=framework, value=value)
+        source = self._hook("bridge_import", framework)(framework=framework, value=value)
         if not isinstance(source, Source):
             problem = f"bridge_import returned {type(source).__name__}, not a Source"
             raise PluginError(self._broken(framework, problem))
@@ -312,7 +325,7 @@ class Registry:
         """
         source.holder = framework.name
         try:
-            result = self._hooks["bridge_export", framework.name](framework=framework, source=source, route=route)
+            result = self._hook("bridge_export", framework)(framework=framework, source=source, route=route)
         except (BridgeError, MemoryError):
             raise
         except Exception as error:
@@ -367,7 +380,7 @@ class Registry:
         return message(tag, f"no framework {name!r} is known", want=self._known(), fix="; or ".join([fix, *lines]))
 
     def _broken(self, framework: Framework, problem: str) -> str:
-        plugin = self.manager.get_name(self._owners[framework.name])
+        plugin = self.manager.get_name(self._owners.get(framework.name)) or framework.name
         return message(f"plugin {plugin!r}", problem, fix="report it to the authors of the plugin")
 
     # ---------------------------------------------------------------------------------------------------- watching
@@ -398,13 +411,16 @@ class Registry:
         if f"{kind.__module__}.{kind.__qualname__}" not in source.types:
             return
         key = (target.name, source.name)
-        if key not in self._made:
+        made = self._made  # another one, when somebody registers meanwhile
+        if key not in made:
             maker = target.shortcuts.get(source.name)
-            self._made[key] = maker() if maker is not None else None  # outside the lock: it imports frameworks
-        shortcut = _itself if target is source else self._made[key]
+            made[key] = maker() if maker is not None else None  # outside the lock: it imports frameworks
+        shortcut = _itself if target is source else made[key]
         if shortcut is None:
             return
         with self._lock:
+            if any(self.frameworks.get(each.name) is not each for each in (target, source)):
+                return  # unregistered meanwhile
             self._learned.setdefault(target.name, {})[kind] = shortcut
             self._refill()
 
