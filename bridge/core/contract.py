@@ -85,8 +85,8 @@ def _problem_of_place(framework: Framework, facts: Facts) -> str | None:
         return f"access={facts.access!r} is neither 'write' nor 'read'"
     if facts.access == "write" and not framework.mutable:
         return "access='write', and the record says mutable=False"
-    if facts.device != "cpu" or prod(facts.shape) == 0:
-        return None
+    if facts.device != "cpu" or prod(facts.shape) == 0 or facts.unlike is not None:
+        return None  # nobody will read there
     if address == 0:
         return f"address=0, and there are {prod(facts.shape)} elements"
     if facts.strides is None:
