@@ -85,6 +85,7 @@ class Framework:
     gives: tuple[Offer, ...]
     dtypes: frozenset[str] | Callable[[], frozenset[str]] = DTYPES  # a callable where it depends on a setting
     dtype_fix: Mapping[str, str] = field(default_factory=dict)  # dtype it lacks -> how to go on
+    dtype_note: Mapping[str, str] = field(default_factory=dict)  # dtype -> what to mind after a conversion to it
     mutable: bool = True  # its arrays can be written in place
     readonly: bool = False  # it has arrays that can be read and not written
     alignment: int | None = None  # bytes; None: the alignment of one element

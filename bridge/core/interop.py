@@ -371,6 +371,7 @@ def plan_of(kind: type[Plan], target: Framework, framework: Framework, facts: Fa
         why=route.reason,
         converted=route.dtype if route.dtype not in ("", facts.dtype) else None,
         fix=route.fix,
+        note=target.dtype_note.get(route.dtype),
     )
 
 

@@ -26,6 +26,7 @@ class Plan:
     why: str
     converted: str | None = None  # the new dtype, if it is another one
     fix: str | None = None  # with outcome "refused": how to go on
+    note: str | None = None  # what to mind in the target with this dtype
 
     @property
     def shared(self) -> bool:
@@ -50,6 +51,8 @@ class Plan:
         lines = [head, f"  why:  {self.why}"]
         if self.fix:
             lines.append(f"  fix:  {self.fix}")
+        if self.note:
+            lines.append(f"  note: {self.note}")
         return "\n".join(lines)
 
     __repr__ = __str__

@@ -245,6 +245,9 @@ FRAMEWORK = Framework(
         Offer(protocol="address"),
         Offer(protocol="dlpack"),
     ),
+    dtype_note={
+        "bfloat16": "NumPy adds bfloat16 up in bfloat16: x.sum(dtype=numpy.float32), or reduce before converting"
+    },
     mutable=True,
     readonly=True,
     alignment=1,
