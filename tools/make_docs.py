@@ -17,10 +17,11 @@ from typing import Any
 
 import bridge
 from bridge.core import dtypes, promotion
+from bridge.core.memory import NATIVE
 from bridge.core.ops.declare import PRIMITIVES, Declaration
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-NAMES = [row.name for row in dtypes.TABLE]
+NAMES = [row.name for row in dtypes.TABLE if row.kind != "held"]
 CODES = {0: "kDLInt", 1: "kDLUInt", 2: "kDLFloat", 4: "kDLBfloat", 5: "kDLComplex", 6: "kDLBool"}
 SHORT = {
     "bool": "b",
@@ -73,13 +74,15 @@ def dtype_table() -> str:
     rows = []
     for row in dtypes.TABLE:
         public = f"bridge.{row.name}" + ("_" if row.name == "bool" else "")
-        module = "ml_dtypes" if row.name == "bfloat16" else "numpy"
-        dlpack = f"{CODES[row.dlpack_code]}, {row.bits} bits"
+        module = "numpy" if row.name in NATIVE else "ml_dtypes"
+        # The codes of float8 and float4 are named after the dtypes.
+        code = CODES.get(row.dlpack_code, f"kDL{row.name[0].upper()}{row.name[1:]}")
+        dlpack = f"{code}, {row.bits} bits{', padded' if row.padding else ''}"
         rows.append(
             (
                 f"`{public}`",
                 str(row.size),
-                row.kind,
+                f"held; exact in `{row.exact}`" if row.exact else row.kind,
                 f"`{module}.{row.name}`",
                 dlpack,
                 f"`{row.format}`" if row.format else "none",

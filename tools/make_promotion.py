@@ -15,12 +15,13 @@ ROOT = Path(__file__).resolve().parent.parent
 NATIVE = ROOT / "bridge" / "core" / "native"
 
 
-def dtype_names() -> list[str]:
-    """Names in the order of the enumeration in dtypes.h."""
+def dtype_names(lattice: dict[str, object]) -> list[str]:
+    """Names in the order of the enumeration in dtypes.h; the held dtypes are in no lattice."""
     text = (NATIVE / "dtypes.h").read_text(encoding="utf-8")
     body = re.search(r"enum class DType : uint8_t \{(.*?)\}", text, re.DOTALL)
     assert body is not None, "dtypes.h holds no enum class DType"
-    return [name.strip().removesuffix("_") for name in body[1].split(",") if name.strip()]
+    names = re.sub(r"//.*", "", body[1]).split(",")
+    return [name for name in (name.strip().removesuffix("_") for name in names) if name in lattice]
 
 
 def enumerator(name: str) -> str:
@@ -38,7 +39,7 @@ def rows(table: list[list[str]], heading: list[str], names: list[str]) -> str:
 def files() -> dict[Path, str]:
     lattice = runpy.run_path(str(ROOT / "bridge" / "core" / "promotion.py"))
     promote, promote_weak, scalars = lattice["promote"], lattice["promote_weak"], list(lattice["WEAK"])
-    names = dtype_names()
+    names = dtype_names(lattice["HOLDS"])
     pairs = [[promote(a, b) for b in names] for a in names]
     weak = [[promote_weak(a, scalar) for scalar in scalars] for a in names]
     return {

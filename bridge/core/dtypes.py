@@ -1,8 +1,11 @@
 """The dtype table, its sets, and the way from and to NumPy's dtypes.
 
 One row per element type, in the order of `native/dtypes.h`, which holds the same rows for C++.
-`tests/core/test_dtypes.py` compares the two, and the objects that the extension made from them. A dtype is one of
-fifteen interned objects: compare with `is` or `==`; a comparison with anything else is False.
+`tests/core/test_dtypes.py` compares the two, and the objects that the extension made from them. A dtype is an interned
+object: compare with `is` or `==`; a comparison with anything else is False.
+
+Operations compute with the first fifteen. The other nine, float8 and the types of four bits, are *held*: their arrays
+are shared, viewed, copied and converted (`held.py`), and an operation that would compute raises DTypeError.
 """
 
 from __future__ import annotations
@@ -10,14 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from bridge.core import errors
+from bridge.core import _native, errors
 from bridge.core._native import DTYPES, Dtype
+from bridge.core.memory import numpy_dtype
 from bridge.core.promotion import promote as promote_names
 
 if TYPE_CHECKING:
     import numpy
 
-Kind: TypeAlias = Literal["bool", "unsigned", "signed", "floating", "complex"]
+Kind: TypeAlias = Literal["bool", "unsigned", "signed", "floating", "complex", "held"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,15 @@ class Row:
     name: str  # as Python spells it: "bool", "float32"
     size: int  # bytes of an element
     kind: Kind
-    dlpack_code: int  # DLDataTypeCode of DLPack 1.x; bits are 8 * size, lanes 1
+    dlpack_code: int  # DLDataTypeCode of DLPack 1.x; lanes are 1
     format: str | None  # struct-module code (PEP 3118); None: the buffer protocol has none
+    padding: int = 0  # high bits of an element's byte that are no part of its value
+    exact: str | None = None  # of a held dtype: the smallest dtype that is computed with and has every value
 
     @property
     def bits(self) -> int:
-        return 8 * self.size
+        """Bits of an element as DLPack counts them."""
+        return 8 * self.size - self.padding
 
 
 TABLE: tuple[Row, ...] = (
@@ -51,6 +58,15 @@ TABLE: tuple[Row, ...] = (
     Row("float64", 8, "floating", 2, "d"),
     Row("complex64", 8, "complex", 5, "Zf"),
     Row("complex128", 16, "complex", 5, "Zd"),
+    Row("float8_e4m3fn", 1, "held", 10, None, 0, "float16"),
+    Row("float8_e5m2", 1, "held", 12, None, 0, "float16"),
+    Row("float8_e4m3b11fnuz", 1, "held", 9, None, 0, "float16"),
+    Row("float8_e4m3fnuz", 1, "held", 11, None, 0, "float16"),
+    Row("float8_e5m2fnuz", 1, "held", 13, None, 0, "float16"),
+    Row("float8_e8m0fnu", 1, "held", 14, None, 0, "bfloat16"),
+    Row("int4", 1, "held", 0, None, 4, "int8"),
+    Row("uint4", 1, "held", 1, None, 4, "uint8"),
+    Row("float4_e2m1fn", 1, "held", 17, None, 4, "float16"),
 )
 ROWS: dict[Dtype, Row] = {DTYPES[row.name]: row for row in TABLE}
 
@@ -60,6 +76,10 @@ int8, int16, int32, int64 = (DTYPES[f"int{bits}"] for bits in (8, 16, 32, 64))
 float16, float32, float64 = (DTYPES[f"float{bits}"] for bits in (16, 32, 64))
 bfloat16 = DTYPES["bfloat16"]
 complex64, complex128 = DTYPES["complex64"], DTYPES["complex128"]
+float8_e4m3fn, float8_e5m2 = DTYPES["float8_e4m3fn"], DTYPES["float8_e5m2"]
+float8_e4m3b11fnuz, float8_e4m3fnuz = DTYPES["float8_e4m3b11fnuz"], DTYPES["float8_e4m3fnuz"]
+float8_e5m2fnuz, float8_e8m0fnu = DTYPES["float8_e5m2fnuz"], DTYPES["float8_e8m0fnu"]
+int4, uint4, float4_e2m1fn = DTYPES["int4"], DTYPES["uint4"], DTYPES["float4_e2m1fn"]
 
 
 def _of_kind(*kinds: Kind) -> frozenset[Dtype]:
@@ -77,6 +97,8 @@ INEXACT = FLOATING | COMPLEX
 REAL = BOOL | INTEGER | FLOATING
 NUMERIC = INTEGER | INEXACT
 ALL = REAL | COMPLEX
+# What no op accepts: see held.py.
+HELD = _of_kind("held")
 
 
 def mask(dtypes: frozenset[Dtype]) -> int:
@@ -88,27 +110,26 @@ def mask(dtypes: frozenset[Dtype]) -> int:
 
 
 def promote(a: Dtype, b: Dtype) -> Dtype:
-    """Dtype of an operation on two arrays of dtypes `a` and `b`, from the lattice in promotion.py."""
+    """Dtype of an operation on two arrays of dtypes `a` and `b`, from the lattice in promotion.py.
+
+    Raises:
+        DTypeError: one of them is held, and the other is another.
+    """
+    if a in HELD or b in HELD:
+        return _native.promote(a, b)
     return DTYPES[promote_names(a.name, b.name)]
 
 
 def to_numpy(dtype: Dtype) -> numpy.dtype[Any]:
-    """NumPy's dtype of the same bytes; bfloat16 is that of ml_dtypes."""
-    import numpy
-
-    if dtype is bfloat16:
-        import ml_dtypes
-
-        half: numpy.dtype[Any] = numpy.dtype(ml_dtypes.bfloat16)
-        return half
-    return numpy.dtype(dtype.name)
+    """NumPy's dtype of the same bytes; bfloat16 and the held dtypes are those of ml_dtypes."""
+    return numpy_dtype(dtype.name)
 
 
 def from_numpy(dtype: Any) -> Dtype:
     """Dtype of the same bytes as a NumPy dtype, or as anything `numpy.dtype` understands.
 
     Raises:
-        DTypeError: bridge has no such dtype (strings, objects, records, longdouble, float8 ...), or its bytes are not
+        DTypeError: bridge has no such dtype (strings, objects, records, longdouble, int2 ...), or its bytes are not
             in this machine's order.
     """
     import numpy

@@ -21,7 +21,10 @@ from bridge.core.memory import over
 
 __all__ = [
     "DTYPES",
+    "EXACT",
+    "FLOAT8",
     "ITEMSIZE",
+    "SUB_BYTE",
     "Door",
     "Facts",
     "Framework",
@@ -38,8 +41,17 @@ Shortcut = Callable[[Any], Any]
 
 #: Bytes of one element, by name of the dtype. A dtype that is not here has no counterpart in any exchange.
 ITEMSIZE: Mapping[str, int] = MappingProxyType({row.name: row.size for row in TABLE})
-#: The dtypes of the engine.
-DTYPES = frozenset(ITEMSIZE)
+#: The dtypes that the engine computes with: what every framework has, unless its record says otherwise.
+DTYPES = frozenset(row.name for row in TABLE if row.kind != "held")
+#: Those that it only holds: the float8 types, and those of four bits, which the engine keeps one to a byte.
+SUB_BYTE = frozenset(row.name for row in TABLE if row.padding)
+FLOAT8 = frozenset(ITEMSIZE) - DTYPES - SUB_BYTE
+#: A dtype that few have -> the smallest one that every framework has and that holds each of its values.
+EXACT: Mapping[str, str] = MappingProxyType(
+    {row.name: row.exact for row in TABLE if row.exact is not None}
+    | dict.fromkeys(("float8_e3m4", "float8_e4m3", "float6_e2m3fn", "float6_e3m2fn"), "float16")
+    | {f"{kind}{bits}": f"{kind}8" for kind in ("int", "uint") for bits in range(1, 8)}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 from bridge.core import _native
 from bridge.core.errors import BridgeError, CopyRequired, ExchangeError, PluginError, UnknownTarget, message
-from bridge.core.framework import Facts, Framework, Source, doors_between, dtype_name
+from bridge.core.framework import DTYPES, Facts, Framework, Source, doors_between, dtype_name
 from bridge.core.nest import is_nest, mapped
 from bridge.core.record import Log, Plan, Receipt
 from bridge.core.registry import registry
@@ -290,6 +290,8 @@ class _Call:
 
     def _copies_itself(self, framework: Framework, facts: Facts, route: Route) -> bool:
         """Whether the target's plugin makes the copy: always, from its own arrays, or on a door that only copies."""
+        if route.dtype != facts.dtype and not {route.dtype, facts.dtype} <= DTYPES:
+            return self.target.copies  # frameworks round to float8 each in its own way: the engine, as ml_dtypes
         if self.target.copies or route.door == SAME:
             return True
         if route.dtype != facts.dtype or facts.unlike is not None:

@@ -7,6 +7,7 @@ number of decimals after `set_printoptions(precision=...)`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def printoptions(precision: int = -1) -> Iterator[PrintOptions]:
 
 def format_array(a: array) -> str:
     """Text of an array, evaluated if it is not yet. Source: the printed examples of MLX's documentation."""
-    cell = _CELLS[a.dtype.name.rstrip("0123456789")]
+    cell = _CELLS[_kind(a)]
     body = _nest(_corners(a), a.shape, len("array("), cell)
     return f"array({body}, dtype={a.dtype.name})"
 
@@ -63,8 +64,13 @@ def format_value(a: array, specification: str) -> str:
     """`format(a, specification)`: that of the number if `a` holds one, else the printed array."""
     if a.size == 1 and a.ndim == 0:
         value = a.item()
-        return format(value, specification) if specification else _CELLS[a.dtype.name.rstrip("0123456789")](value)
+        return format(value, specification) if specification else _CELLS[_kind(a)](value)
     return format(format_array(a), specification)
+
+
+def _kind(a: array) -> str:
+    """The letters that the dtype's name begins with: "float" of float32 and of float8_e4m3fn."""
+    return _LETTERS.match(a.dtype.name)[0]  # type: ignore[index]
 
 
 def _corners(a: array) -> Any:
@@ -113,6 +119,7 @@ def _complex(value: complex) -> str:
     return f"{_real(value.real)}{plus}{_real(imaginary)}j"
 
 
+_LETTERS = re.compile("[a-z]+")
 _CELLS: dict[str, Callable[[Any], str]] = {
     "bool": str,
     "int": str,

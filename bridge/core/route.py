@@ -13,7 +13,7 @@ from math import prod
 from typing import Literal, NamedTuple
 
 from bridge.core.errors import BridgeError, CopyRequired, DTypeError, human_bytes
-from bridge.core.framework import Access, Door, Facts, Framework, Offer, StridesRule, doors_between
+from bridge.core.framework import EXACT, Access, Door, Facts, Framework, Offer, StridesRule, doors_between
 
 __all__ = ["SAME", "Request", "Route", "choose", "fits", "is_overlapping"]
 
@@ -294,8 +294,16 @@ def _refuse_dtype(target: Framework, wanted: str, known: frozenset[str]) -> Rout
         f"{target.name} has no {wanted}",
         error=DTypeError,
         want=", ".join(sorted(known)),
-        fix=target.dtype_fix.get(wanted, "dtype=... to convert, which may lose precision"),
+        fix=target.dtype_fix.get(wanted) or _nearest(wanted, known),
     )
+
+
+def _nearest(wanted: str, known: frozenset[str]) -> str:
+    """How to go on without a dtype: by the smallest one that has all its values, if there is one."""
+    exact = EXACT.get(wanted)
+    if exact in known:
+        return f"dtype={exact!r}, which has every value of {wanted}"
+    return "dtype=... to convert, which may lose precision"
 
 
 def _refuse_extent(target: Framework, facts: Facts) -> Route:

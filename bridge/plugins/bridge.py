@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy
 
 from bridge.core import _native
-from bridge.core.framework import ITEMSIZE, Access, Door, Facts, Framework, Offer, Shortcut, Source
+from bridge.core.framework import DTYPES, ITEMSIZE, Access, Door, Facts, Framework, Offer, Shortcut, Source
 from bridge.core.memory import NATIVE, aligned_copy, over
 from bridge.core.route import Route, fits
 from bridge.hookspecs import hookimpl
@@ -190,7 +190,7 @@ def _from_tensorflow() -> Shortcut:
     import_dlpack, export = _native.import_dlpack, tf.experimental.dlpack.to_dlpack
     # A capsule of strings would abort the process. Dtypes are compared by identity, which TensorFlow's own comparison
     # takes 300 ns for; a dtype that is equal and not identical only takes the readable path.
-    known = frozenset(id(getattr(tf, name)) for name in ITEMSIZE)
+    known = frozenset(id(getattr(tf, name)) for name in DTYPES)
 
     def convert(tensor: Any) -> Any:
         if id(tensor.dtype) not in known or is_watched(tensor):
@@ -220,6 +220,7 @@ FRAMEWORK = Framework(
         Offer(protocol="address"),
         Offer(protocol="dlpack"),
     ),
+    dtypes=frozenset(ITEMSIZE),
     mutable=True,
     readonly=True,
     strides="any",

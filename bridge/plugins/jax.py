@@ -1,7 +1,8 @@
 """JAX: immutable, 64-byte aligned compact blocks with their axes in any order; 64-bit dtypes only if switched on.
 
 What is behind the facts (seen on 0.10): below 64-byte alignment jax copies without a word; it reads legacy capsules
-only; with 64-bit types off it narrows after the import. All three are decided before jax is called.
+only; with 64-bit types off it narrows after the import. All three are decided before jax is called. What has four bits
+it packs, two elements to a byte, and unpacks on the way to NumPy.
 """
 
 from __future__ import annotations
@@ -13,7 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from bridge.core.errors import DTypeError, TracedError
-from bridge.core.framework import DTYPES, ITEMSIZE, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
+from bridge.core.framework import (
+    DTYPES,
+    EXACT,
+    FLOAT8,
+    ITEMSIZE,
+    SUB_BYTE,
+    Access,
+    Door,
+    Facts,
+    Framework,
+    Offer,
+    Refusal,
+    Shortcut,
+    Source,
+)
 from bridge.core.memory import ALIGNMENT, NATIVE, aligned_copy
 from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
@@ -27,10 +42,18 @@ __all__ = ["FRAMEWORK", "JaxSource"]
 WIDE = frozenset({"int64", "uint64", "float64", "complex128"})
 
 
+@cache
+def all_dtypes() -> frozenset[str]:
+    """What this version of jax can have."""
+    import jax
+
+    return DTYPES | {name for name in FLOAT8 | SUB_BYTE if hasattr(jax.numpy, name)}
+
+
 def known_dtypes() -> frozenset[str]:
     import jax
 
-    return DTYPES if jax.config.jax_enable_x64 else DTYPES - WIDE
+    return all_dtypes() if jax.config.jax_enable_x64 else all_dtypes() - WIDE
 
 
 class JaxSource(Source):
@@ -69,6 +92,7 @@ def bridge_import(framework: Framework, value: Any) -> Source | None:
             device="cpu" if device.platform == "cpu" else f"{device.platform}:{device.id}",
             access="read",
             why_read="jax arrays are immutable",
+            unlike=f"jax packs two elements of {dtype} into a byte" if dtype in SUB_BYTE else None,
         ),
     )
 
@@ -112,7 +136,7 @@ def _refusal(array: Any, dtype: str) -> Refusal | None:
         )
     if dtype not in ITEMSIZE:
         is_key = jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended)
-        fix = "jax.random.key_data(x)" if is_key else "x.astype(...) to a dtype that both sides have"
+        fix = "jax.random.key_data(x)" if is_key else f'x.astype("{EXACT.get(dtype, "float32")}"), which is exact'
         return Refusal(problem=f"jax's {dtype} has no counterpart elsewhere", fix=fix, error=DTypeError)
     if array.is_deleted():
         return Refusal(problem="the array was deleted or donated, its memory is gone", fix="convert it before")
@@ -229,10 +253,17 @@ def _memoryview(source: Source, route: Route) -> Any:
     return jax.numpy.array(numpy.asarray(memoryview(source.buffer(access="read"))), copy=True)
 
 
+def _array(source: Source, route: Route) -> Any:
+    import jax
+
+    return jax.numpy.array(source.ndarray(), copy=True)
+
+
 _DOORS: dict[str, Callable[[Source, Route], Any]] = {
     "same": _same,
     "direct": _direct,
     "dlpack": _dlpack,
+    "array": _array,
     "buffer": _buffer,
     "memoryview": _memoryview,
 }
@@ -250,8 +281,8 @@ def _from_bridge() -> Shortcut | None:
     from bridge.core import _native
 
     offer, config, compact = _native.offer, jax.config, 2
-    narrow = sum(1 << _native.DTYPES[name].code for name in DTYPES - WIDE)
-    wide = sum(1 << _native.DTYPES[name].code for name in DTYPES)
+    narrow = sum(1 << _native.DTYPES[name].code for name in all_dtypes() - WIDE - SUB_BYTE)
+    wide = sum(1 << _native.DTYPES[name].code for name in all_dtypes() - SUB_BYTE)
 
     def convert(array: Any) -> Any:
         dtypes = wide if config.jax_enable_x64 else narrow
@@ -273,15 +304,16 @@ FRAMEWORK = Framework(
         "jax._src.prng.PRNGKeyArray",
     ),
     takes=(
-        Door(name="direct", protocol="dlpack"),
-        Door(name="dlpack", protocol="dlpack", host_only=False),
+        Door(name="direct", protocol="dlpack", dtypes=DTYPES | FLOAT8),
+        Door(name="dlpack", protocol="dlpack", dtypes=DTYPES | FLOAT8, host_only=False),
+        Door(name="array", protocol="address", shares=False, dtypes=SUB_BYTE),
         Door(name="buffer", protocol="buffer", shares=False, dtypes=NATIVE),
         Door(name="memoryview", protocol="buffer", shares=False, dtypes=NATIVE),
     ),
     gives=(
         Offer(protocol="buffer", strides="row-major", dtypes=NATIVE),
         Offer(protocol="address"),
-        Offer(protocol="dlpack"),
+        Offer(protocol="dlpack", dtypes=DTYPES | FLOAT8),
     ),
     dtypes=known_dtypes,
     dtype_fix=dict.fromkeys(

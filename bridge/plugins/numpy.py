@@ -1,18 +1,20 @@
 """NumPy: any strides, any alignment, read-only arrays; bfloat16 by ml_dtypes.
 
 What NumPy cannot do (seen on 2.4): its buffers and capsules carry no ml_dtypes dtype, and no legacy capsule carries
-its read-only memory. Both go by the address instead.
+its read-only memory. Both go by the address instead. From 2.5 on its capsules carry what is registered with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from bridge.core.dtypes import TABLE
 from bridge.core.errors import DTypeError
-from bridge.core.framework import ITEMSIZE, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
+from bridge.core.framework import EXACT, ITEMSIZE, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
 from bridge.core.memory import NATIVE, aligned_copy, numpy_dtype, over
 from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
@@ -30,7 +32,7 @@ class NumpySource(Source):
 
     def capsule(self, *, access: Access, versioned: bool = False) -> Any:
         # NumPy has no code for what ml_dtypes brings, and refuses a legacy capsule of what it must not write.
-        if self.facts.dtype not in NATIVE or not (versioned or self.value.flags.writeable):
+        if self.facts.dtype not in CARRIED or not (versioned or self.value.flags.writeable):
             return super().capsule(access=access, versioned=versioned)
         return self.value.__dlpack__(max_version=(1, 0)) if versioned else self.value.__dlpack__()
 
@@ -51,6 +53,27 @@ def _writable(array: NDArray[Any], facts: Facts) -> NDArray[Any]:
 
 # ---------------------------------------------------------------------------------------------------------- describing
 
+
+def carried(dtypes: ModuleType) -> frozenset[str]:
+    """What NumPy's capsules carry: its own dtypes and, where `numpy.dtypes` can be told of them, those of ml_dtypes.
+
+    Not those of four bits, which NumPy would take for packed ones.
+    """
+    register = getattr(dtypes, "register_dlpack_dtype", None)
+    names = set(NATIVE)
+    for row in TABLE:
+        if register is None or row.name in NATIVE or row.padding:
+            continue
+        try:
+            register((row.dlpack_code, row.bits), numpy_dtype(row.name))
+        except ValueError:  # somebody else's dtype has the code
+            continue
+        names.add(row.name)
+    return frozenset(names)
+
+
+#: Registered when this plugin is loaded. ml_dtypes may have done so before, with the same dtypes.
+CARRIED = carried(numpy.dtypes)
 _NAMES = {numpy_dtype(name): name for name in ITEMSIZE}
 
 
@@ -122,6 +145,8 @@ def _refusal(dtype: numpy.dtype[Any]) -> Refusal:
     """Why a dtype goes nowhere, and what the user can make of it."""
     if dtype.names is not None:
         problem, fix = "a structured array mixes dtypes", f'one field at a time: x["{next(iter(dtype.names), "")}"]'
+    elif dtype.name in EXACT:  # before the kinds: what ml_dtypes brings is of many
+        problem, fix = f"{dtype.name} has no counterpart elsewhere", f'x.astype("{EXACT[dtype.name]}"), which is exact'
     elif dtype.type is numpy.void:
         problem, fix = f"{dtype.name} is bytes without a dtype", "x.view(...) with the dtype that they have"
     else:
@@ -236,7 +261,7 @@ FRAMEWORK = Framework(
         Door(name="buffer", protocol="buffer"),
         Door(name="array", protocol="array"),
         Door(name="address", protocol="address"),
-        Door(name="dlpack", protocol="dlpack", dtypes=NATIVE),
+        Door(name="dlpack", protocol="dlpack", dtypes=CARRIED),
         Door(name="memoryview", protocol="buffer"),
     ),
     gives=(
@@ -245,6 +270,7 @@ FRAMEWORK = Framework(
         Offer(protocol="address"),
         Offer(protocol="dlpack"),
     ),
+    dtypes=frozenset(ITEMSIZE),
     dtype_note={
         "bfloat16": "NumPy adds bfloat16 up in bfloat16: x.sum(dtype=numpy.float32), or reduce before converting"
     },

@@ -1,7 +1,8 @@
 """TensorFlow: immutable, dense row-major memory, 64-byte aligned.
 
 What is behind the facts (seen on 2.21): memory below that alignment is accepted, and the first op then aborts the
-process; a capsule of strings aborts at once; versioned capsules are refused; `tf.constant` always copies.
+process; a capsule of strings aborts at once; versioned capsules are refused; `tf.constant` always copies. float8 and
+what has four bits goes through no capsule, buffer or bitcast: NumPy sees their memory, and `tf.constant` copies it in.
 """
 
 from __future__ import annotations
@@ -15,7 +16,19 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from bridge.core.errors import DTypeError, TracedError
-from bridge.core.framework import DTYPES, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
+from bridge.core.framework import (
+    DTYPES,
+    FLOAT8,
+    SUB_BYTE,
+    Access,
+    Door,
+    Facts,
+    Framework,
+    Offer,
+    Refusal,
+    Shortcut,
+    Source,
+)
 from bridge.core.memory import ALIGNMENT, NATIVE, aligned_copy, numpy_dtype
 from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
@@ -26,10 +39,21 @@ if TYPE_CHECKING:
 __all__ = ["FRAMEWORK", "TensorflowSource"]
 
 
+@cache
+def known_dtypes() -> frozenset[str]:
+    """float8 and the types of four bits as far as this version of TensorFlow has them."""
+    import tensorflow as tf
+
+    rare = getattr(tf.dtypes, "experimental", None)
+    return DTYPES | {name for name in FLOAT8 | SUB_BYTE if hasattr(rare, name)}
+
+
 class TensorflowSource(Source):
     """An eager tensor; of a variable, its value now, which TensorFlow does not change in place while it is shared."""
 
     def capsule(self, *, access: Access, versioned: bool = False) -> Any:
+        if self.facts.dtype not in DTYPES:
+            return super().capsule(access=access, versioned=versioned)
         import tensorflow as tf
 
         return tf.experimental.dlpack.to_dlpack(self.value)
@@ -44,6 +68,11 @@ def _view(tensor: Any, dtype: str) -> NDArray[Any]:
 
     if dtype in NATIVE:
         return numpy.asarray(memoryview(tensor))
+    if dtype not in DTYPES:
+        # NumPy is given the tensor's own memory, of one element only its value: so it is shown as an axis of one.
+        view = numpy.asarray(tensor if tensor.ndim else tf.reshape(tensor, (1,))).reshape(tuple(tensor.shape))
+        view.flags.writeable = False
+        return view
     # TensorFlow's buffers carry no ml_dtypes dtype; a bitcast to one of the same size shares the bytes.
     return numpy.asarray(memoryview(tf.bitcast(tensor, tf.uint16))).view(numpy_dtype(dtype))
 
@@ -139,7 +168,7 @@ def _refusal(value: Any, dtype: str) -> Refusal | None:
         problem = "the tensor is traced by tf.function, it has no values yet"
         fix = "convert outside the function, or inside tf.py_function"
         return Refusal(problem=problem, fix=fix, error=TracedError)
-    if dtype not in DTYPES:
+    if dtype not in known_dtypes():
         fix = "tf.bitcast or tf.cast to a dtype that both sides have"
         return Refusal(problem=f"tensorflow's {dtype} has no counterpart elsewhere", fix=fix, error=DTypeError)
     return None
@@ -221,10 +250,17 @@ def _memoryview(source: Source, route: Route) -> Any:
     return tf.constant(numpy.asarray(memoryview(source.buffer(access="read"))))
 
 
+def _array(source: Source, route: Route) -> Any:
+    import tensorflow as tf
+
+    return tf.constant(source.ndarray())
+
+
 _DOORS: dict[str, Callable[[Source, Route], Any]] = {
     "same": _same,
     "capsule": _capsule,
     "dlpack": _dlpack,
+    "array": _array,
     "buffer": _buffer,
     "memoryview": _memoryview,
 }
@@ -264,16 +300,18 @@ FRAMEWORK = Framework(
         "tensorflow.python.framework.indexed_slices.IndexedSlices",
     ),
     takes=(
-        Door(name="capsule", protocol="dlpack"),
-        Door(name="dlpack", protocol="dlpack"),
+        Door(name="capsule", protocol="dlpack", dtypes=DTYPES),
+        Door(name="dlpack", protocol="dlpack", dtypes=DTYPES),
+        Door(name="array", protocol="address", shares=False, dtypes=FLOAT8 | SUB_BYTE),
         Door(name="buffer", protocol="buffer", shares=False, dtypes=NATIVE),
         Door(name="memoryview", protocol="buffer", shares=False, dtypes=NATIVE),
     ),
     gives=(
         Offer(protocol="buffer", dtypes=NATIVE),
         Offer(protocol="address"),
-        Offer(protocol="dlpack"),
+        Offer(protocol="dlpack", dtypes=DTYPES | FLOAT8),
     ),
+    dtypes=known_dtypes,
     mutable=False,
     readonly=True,
     alignment=ALIGNMENT,

@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from bridge.core.errors import DTypeError, TracedError
-from bridge.core.framework import DTYPES, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
+from bridge.core.framework import DTYPES, FLOAT8, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
 from bridge.core.memory import NATIVE, numpy_dtype, over
 from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["FRAMEWORK", "TorchSource"]
+
+
+@cache
+def known_dtypes() -> frozenset[str]:
+    """float8 as far as this version of torch has it; its int4 and uint4 are names without values."""
+    import torch
+
+    return DTYPES | {name for name in FLOAT8 if hasattr(torch, name)}
 
 
 class TorchSource(Source):
@@ -39,7 +47,8 @@ class TorchSource(Source):
             return tensor.numpy()  # type: ignore[no-any-return]
         import torch
 
-        return tensor.view(torch.int16).numpy().view(numpy_dtype(self.facts.dtype))  # type: ignore[no-any-return]
+        raw = torch.uint8 if self.facts.itemsize == 1 else torch.int16
+        return tensor.view(raw).numpy().view(numpy_dtype(self.facts.dtype))  # type: ignore[no-any-return]
 
 
 # ---------------------------------------------------------------------------------------------------------- describing
@@ -86,8 +95,8 @@ def _refusal(tensor: Any, dtype: str) -> Refusal | None:
     if tensor.is_quantized:
         fix = "x.dequantize() for the values, x.int_repr() for the integers"
         return Refusal(problem=f"a quantised tensor ({dtype}) holds codes, not values", fix=fix, error=DTypeError)
-    if dtype not in DTYPES:
-        fix = "x.view(torch.uint8) for the bytes, or x.to(torch.float32) for the values"
+    if dtype not in known_dtypes():
+        fix = _DTYPE_FIXES.get(dtype, "x.view(torch.uint8) for the bytes, or x.to(torch.float32) for the values")
         return Refusal(problem=f"torch's {dtype} has no counterpart elsewhere", fix=fix, error=DTypeError)
     if type(tensor) is not torch.Tensor and not isinstance(tensor, torch.nn.Parameter):
         return _refusal_of_subclass(tensor)
@@ -106,6 +115,13 @@ def _refusal_of_traced(traced_by: str) -> Refusal:
         fix="convert outside the function",
         error=TracedError,
     )
+
+
+_DTYPE_FIXES = {
+    "float4_e2m1fn_x2": "x.view(torch.uint8) for the bytes: two values each, the first in the low four bits",
+    # torch computes nothing with these, not even a copy, and does not say how they lie in memory.
+    **{f"{kind}{bits}": f"x.view(torch.{kind}8) for the bytes" for kind in ("int", "uint") for bits in range(1, 8)},
+}
 
 
 def _refusal_of_subclass(tensor: Any) -> Refusal | None:
@@ -282,6 +298,7 @@ FRAMEWORK = Framework(
         Offer(protocol="address"),
         Offer(protocol="dlpack"),
     ),
+    dtypes=known_dtypes,
     mutable=True,
     readonly=False,
     # torch computes on any address of an x86; elsewhere some kernels need that of an element (pytorch/pytorch#191238).

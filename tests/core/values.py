@@ -36,7 +36,7 @@ EVERY = names(dtypes.ALL)
 
 
 def numpy_dtype(name: str) -> np.dtype:
-    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+    return np.dtype(getattr(ml_dtypes, name, name))
 
 
 def draw(name: str, shape: tuple[int, ...], low: float = -4, high: float = 4, *, seed: int = 0) -> Array:

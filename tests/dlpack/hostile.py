@@ -37,7 +37,12 @@ REFUSED: dict[str, dict[str, Any]] = {
     "no lane": {"lanes": 0},
     "unknown dtype code": {"code": 200},
     "opaque handle": {"code": OPAQUE, "bits": 64},
-    "float8": {"code": 12, "bits": 8},
+    "float8 of a kind that nobody has": {"code": 8, "bits": 8},
+    "float8 of 16 bits": {"code": 12, "bits": 16},
+    "packed integers of 4 bits": {"code": INT, "bits": 4, "flags": 1},
+    "packed pairs of 4 bits": {"code": 17, "bits": 4, "lanes": 2},
+    "padded pairs of 4 bits": {"code": 17, "bits": 4, "lanes": 2, "flags": 4},
+    "padded integer of 2 bits": {"code": INT, "bits": 2, "flags": 4},
     "float of 24 bits": {"code": FLOAT, "bits": 24},
     "float of 0 bits": {"code": FLOAT, "bits": 0},
     "float of 128 bits": {"code": FLOAT, "bits": 128},
@@ -78,6 +83,7 @@ ACCEPTED: dict[str, tuple[dict[str, Any], Any]] = {
     "read-only": ({"flags": 1}, [[0, 1, 2], [3, 4, 5]]),
     "copied": ({"flags": 2}, [[0, 1, 2], [3, 4, 5]]),
     "pinned host memory": ({"device": (3, 0)}, [[0, 1, 2], [3, 4, 5]]),
+    "padded, although nothing is to pad": ({"flags": 4}, [[0, 1, 2], [3, 4, 5]]),
     "unknown flags": ({"flags": 1 << 40}, [[0, 1, 2], [3, 4, 5]]),
 }
 

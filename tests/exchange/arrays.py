@@ -62,7 +62,10 @@ def address(array: Any) -> int:
         import tensorflow as tf
 
         known = tf.bitcast(array, tf.uint16) if array.dtype == tf.bfloat16 else array
-        return np.asarray(memoryview(known)).ctypes.data
+        try:
+            return np.asarray(memoryview(known)).ctypes.data
+        except ValueError:  # float8: NumPy is given the tensor's memory all the same
+            return np.asarray(known).ctypes.data
     from bridge.core import _native
 
     return _native.storage_address(array)

@@ -45,13 +45,11 @@ STRANGERS = {
     "numpy timedelta64": lambda: np.array([1], "m8[s]"),
     "numpy longdouble": lambda: np.zeros(3, np.longdouble),
     "numpy clongdouble": lambda: np.zeros(3, np.clongdouble),
-    "numpy float8_e4m3fn": lambda: np.zeros(3, ml_dtypes.float8_e4m3fn),
-    "numpy int4": lambda: np.zeros(3, ml_dtypes.int4),
-    "torch float8_e5m2": lambda: torch_of("float8_e5m2"),
-    "torch float8_e4m3fn": lambda: torch_of("float8_e4m3fn"),
+    "numpy float8_e3m4": lambda: np.zeros(3, ml_dtypes.float8_e3m4),
+    "numpy int2": lambda: np.zeros(3, ml_dtypes.int2),
     "torch complex32": lambda: torch_of("complex32"),
-    "jax float8_e4m3fn": lambda: jax_of("float8_e4m3fn"),
-    "jax int4": lambda: jax_of("int4"),
+    "jax float8_e3m4": lambda: jax_of("float8_e3m4"),
+    "jax int2": lambda: jax_of("int2"),
     "tensorflow string": lambda: tensorflow_of(["a"]),
 }
 

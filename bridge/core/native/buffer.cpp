@@ -167,11 +167,11 @@ int array_getbuffer(PyObject* self, Py_buffer* view, int flags) {
     NodeRef held = evaluated_node(self);
     Node* n = held.get();
     if (!info(n->dtype).format)
-      raise_buffer(message("bridge.array",
-                           std::string("the buffer protocol has no code for ") + info(n->dtype).name + ".", describe(n),
-                           "",
-                           "numpy.asarray(a) gives an ml_dtypes array over the same bytes; "
-                           "a.astype(bridge.float32) converts"));
+      raise_buffer(
+          message("bridge.array", std::string("the buffer protocol has no code for ") + info(n->dtype).name + ".",
+                  describe(n), "",
+                  std::string("numpy.asarray(a) gives an ml_dtypes array over the same bytes; a.astype(bridge.") +
+                      info(is_held(n->dtype) ? info(n->dtype).exact : DType::float32).name + ") converts"));
     if (std::string reason = layout_refusal(n, flags); !reason.empty())
       raise_buffer(message("bridge.array", reason + ".", describe(n), "", "memoryview(a), or a copy: bridge.array(a)"));
     Access access = choose_access(n, wants(flags, PyBUF_WRITABLE));

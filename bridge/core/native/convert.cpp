@@ -5,6 +5,7 @@
 
 #include "array.h"
 #include "eval.h"
+#include "held.h"
 
 namespace bridge {
 namespace {
@@ -240,6 +241,7 @@ NodeRef from_python(PyObject* value, PyObject* dtype) {
 }
 
 PyObject* to_python(DType t, const unsigned char* p) {
+  if (is_held(t)) return held_value(t, *p);
   switch (t) {
     case DType::bool_: return PyBool_FromLong(*p);
     case DType::uint8: return PyLong_FromLong(*p);
@@ -261,7 +263,7 @@ PyObject* to_python(DType t, const unsigned char* p) {
     case DType::float64: return PyFloat_FromDouble(load<double>(p));
     case DType::complex64:
       return PyComplex_FromDoubles(static_cast<double>(load<float>(p)), static_cast<double>(load<float>(p + 4)));
-    case DType::complex128: break;
+    default: break;  // complex128
   }
   return PyComplex_FromDoubles(load<double>(p), load<double>(p + 8));
 }

@@ -35,13 +35,7 @@ void end_export(M* managed) {  // any thread, GIL or not
 
 void fill(Tensor* t, const Node* n, int64_t* dims) {
   // The first element is at `data`: byte_offset is always 0, since some consumers ignore it.
-  *t = {n->size ? n->data : nullptr,
-        {kCpu, 0},
-        n->ndim,
-        {info(n->dtype).dlpack_code, static_cast<uint8_t>(8 * itemsize(n->dtype)), 1},
-        dims,
-        dims + n->ndim,
-        0};
+  *t = {n->size ? n->data : nullptr, {kCpu, 0}, n->ndim, data_type(n->dtype), dims, dims + n->ndim, 0};
   canonical_layout(n->ndim, n->shape, n->strides, dims);
 }
 
@@ -68,6 +62,15 @@ void free_capsule(PyObject* c, const char* name) {
 [[noreturn]] void refuse(const Node* n, const std::string& reason, const char* fix) {
   raise_copy_required(
       message("bridge.array.__dlpack__", "the bytes cannot be shared: " + reason + ".", describe(n), "", fix));
+}
+
+// Without flags, elements of four bits would be read as packed.
+void need_whole_bytes(DType t) {
+  if (!info(t).padding) return;
+  std::string name = info(t).name;
+  raise_dtype(message("bridge.array.__dlpack__",
+                      "a DLPack tensor without flags cannot say that elements of four bits lie one to a byte.", name,
+                      "", std::string("max_version=(1, 1), or a.astype(bridge.") + info(info(t).exact).name + ")"));
 }
 
 struct Request {
@@ -107,11 +110,14 @@ Request read_request(PyObject** values) {
 ManagedVersioned* make_versioned(Node* n, Access access, uint64_t flags, const char* holder) {
   ManagedVersioned* m = make<ManagedVersioned>(n, access, holder);
   m->version = kVersion;
-  m->flags = flags;
+  m->flags = flags | padded_flag(n->dtype);
   return m;
 }
 
-Managed* make_legacy(Node* n, Access access, const char* holder) { return make<Managed>(n, access, holder); }
+Managed* make_legacy(Node* n, Access access, const char* holder) {
+  need_whole_bytes(n->dtype);
+  return make<Managed>(n, access, holder);
+}
 
 namespace {
 
@@ -130,13 +136,8 @@ M* make_foreign(const ForeignMemory& m) {
   bool empty = false;
   for (int i = 0; i < m.ndim; ++i) empty |= m.shape[i] == 0;
   canonical_layout(m.ndim, m.shape, m.strides, context->dims);
-  context->managed.tensor = {empty ? nullptr : m.data,
-                             {kCpu, 0},
-                             m.ndim,
-                             {info(m.dtype).dlpack_code, static_cast<uint8_t>(8 * itemsize(m.dtype)), 1},
-                             context->dims,
-                             context->dims + m.ndim,
-                             0};
+  context->managed.tensor = {empty ? nullptr : m.data, {kCpu, 0}, m.ndim, data_type(m.dtype), context->dims,
+                             context->dims + m.ndim,   0};
   context->managed.context = context;
   context->managed.deleter = [](M* managed) {
     auto* c = static_cast<ForeignContext<M>*>(managed->context);
@@ -150,10 +151,13 @@ M* make_foreign(const ForeignMemory& m) {
 }  // namespace
 
 PyObject* foreign_capsule(const ForeignMemory& m, bool versioned, bool readonly) {
-  if (!versioned) return capsule(make_foreign<Managed>(m));
+  if (!versioned) {
+    need_whole_bytes(m.dtype);
+    return capsule(make_foreign<Managed>(m));
+  }
   ManagedVersioned* managed = make_foreign<ManagedVersioned>(m);
   managed->version = kVersion;
-  managed->flags = readonly ? kReadOnly : 0;
+  managed->flags = (readonly ? kReadOnly : 0) | padded_flag(m.dtype);
   return capsule(managed);
 }
 
@@ -209,8 +213,9 @@ int table_allocate(Tensor* prototype, ManagedVersioned** out, void* error_contex
     if (prototype->ndim < 0 || prototype->ndim > kMaxNdim) raise_value("[bridge] too many dimensions.");
     for (int i = 0; i < kDTypeCount; ++i) {
       auto t = static_cast<DType>(i);
-      if (info(t).dlpack_code != prototype->dtype.code || 8 * itemsize(t) != prototype->dtype.bits ||
-          prototype->dtype.lanes != 1)
+      DataType own = data_type(t);
+      if (info(t).padding || own.code != prototype->dtype.code || own.bits != prototype->dtype.bits ||
+          own.lanes != prototype->dtype.lanes)
         continue;
       *out =
           make_versioned(make_dense(t, prototype->ndim, prototype->shape).get(), Access::write, 0, "a DLPack consumer");
@@ -264,15 +269,10 @@ int table_borrow(void* object, Tensor* out) {
     if (!is_array(self)) raise_type("[bridge] the object is not a bridge array.");
     NodeRef held = evaluated_node(self);
     Node* n = held.get();
+    need_whole_bytes(n->dtype);
     // The consumer may write until it returns: what is pending on these bytes is computed first.
     if (std::string reason = write_refusal(n); !reason.empty()) refuse(n, reason, "the managed export, which can copy");
-    *out = {n->size ? n->data : nullptr,
-            {kCpu, 0},
-            n->ndim,
-            {info(n->dtype).dlpack_code, static_cast<uint8_t>(8 * itemsize(n->dtype)), 1},
-            n->shape,
-            n->strides,
-            0};
+    *out = {n->size ? n->data : nullptr, {kCpu, 0}, n->ndim, data_type(n->dtype), n->shape, n->strides, 0};
     return 0;
   });
 }

@@ -36,6 +36,9 @@ struct ManagedVersioned {  // capsule "dltensor_versioned"
 };
 inline constexpr Version kVersion = {1, 3};
 inline constexpr uint64_t kReadOnly = 1, kIsCopied = 2, kSubBytePadded = 4;
+// What a capsule says of the elements. Those of four bits lie one to a byte, which only the flag can say.
+constexpr DataType data_type(DType t) { return {info(t).dlpack_code, static_cast<uint8_t>(bits(t)), 1}; }
+constexpr uint64_t padded_flag(DType t) { return info(t).padding ? kSubBytePadded : 0; }
 inline constexpr int32_t kCpu = 1, kCudaHost = 3, kRocmHost = 11;
 
 // The C exchange table: static, process-long, in a capsule "dlpack_exchange_api" on the type.

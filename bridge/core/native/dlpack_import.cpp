@@ -47,16 +47,22 @@ DType format_dtype(const char* format, Py_ssize_t itemsize_, const char* tag) {
                       "bool, (u)int8..64, float16, float32, float64, complex64 or complex128 in native byte order"));
 }
 
-DType dlpack_dtype(const dlpack::DataType& d, const char* tag) {
-  if (d.lanes == 1)
-    for (int i = 0; i < kDTypeCount; ++i) {
-      auto t = static_cast<DType>(i);
-      if (info(t).dlpack_code == d.code && 8 * itemsize(t) == d.bits) return t;
-    }
-  raise_dtype(message(
-      tag, "the DLPack element type has no counterpart in the engine.",
-      "code " + std::to_string(d.code) + ", " + std::to_string(d.bits) + " bits, " + std::to_string(d.lanes) + " lanes",
-      "bool, (u)int8..64, float16, bfloat16, float32, float64, complex64 or complex128 with one lane"));
+DType dlpack_dtype(const dlpack::DataType& d, bool padded, const char* tag) {
+  std::string got =
+      "code " + std::to_string(d.code) + ", " + std::to_string(d.bits) + " bits, " + std::to_string(d.lanes) + " lanes";
+  for (int i = 0; i < kDTypeCount; ++i) {
+    auto t = static_cast<DType>(i);
+    if (info(t).dlpack_code != d.code || bits(t) != d.bits) continue;
+    if (info(t).padding && !(padded && d.lanes == 1))
+      raise_dtype(message(tag, std::string("elements of ") + info(t).name + " are packed two to a byte here.", got,
+                          "one element to a byte (the flag IS_SUBBYTE_TYPE_PADDED)",
+                          std::string("let the producer convert to ") + info(info(t).exact).name +
+                              ", which has every value of " + info(t).name));
+    if (d.lanes == 1) return t;
+  }
+  raise_dtype(message(tag, "the DLPack element type has no counterpart in the engine.", got,
+                      "bool, (u)int8..64, float16, bfloat16, float32, float64, complex64, complex128, float8 as in "
+                      "ml_dtypes, or padded int4, uint4 and float4_e2m1fn, with one lane"));
 }
 
 template <class M>
@@ -74,7 +80,7 @@ struct ManagedGuard {  // calls the deleter once unless dismissed
 };
 
 template <class M>
-NodeRef adopt_managed(M* managed, Origin origin, bool misaligned_too) {
+NodeRef adopt_managed(M* managed, Origin origin, bool misaligned_too, bool padded = false) {
   constexpr const char* tag = "bridge.from_dlpack";
   ManagedGuard<M> guard{managed};
   const dlpack::Tensor& t = managed->tensor;
@@ -90,7 +96,7 @@ NodeRef adopt_managed(M* managed, Origin origin, bool misaligned_too) {
   if (t.ndim > 0 && !t.shape) refuse(tag, "the shape pointer is NULL.");
   if (t.byte_offset > (uint64_t{1} << 62))
     refuse(tag, "the byte offset is out of range.", std::to_string(t.byte_offset));
-  ForeignMemory m{dlpack_dtype(t.dtype, tag),
+  ForeignMemory m{dlpack_dtype(t.dtype, padded, tag),
                   t.ndim,
                   t.shape,
                   t.strides,
@@ -290,16 +296,12 @@ NodeRef import_managed(ManagedVersioned* m, Claim claim, bool misaligned_too) {
     throw Error("ExchangeError",
                 message("bridge.from_dlpack", "the capsule's DLPack version is not known.", got, "1.x"));
   }
-  if (m->flags & kSubBytePadded) {
-    ManagedGuard<ManagedVersioned> guard{m};
-    raise_dtype(message("bridge.from_dlpack", "element types below one byte have no counterpart in the engine."));
-  }
   Origin origin = origin_of(claim, m->flags & kReadOnly);
   if ((m->flags & kIsCopied) && !origin.readonly) {  // a copy that the producer made for this consumer
     origin.writes = false;
     origin.given = true;
   }
-  return adopt_managed(m, origin, misaligned_too);
+  return adopt_managed(m, origin, misaligned_too, m->flags & kSubBytePadded);
 }
 
 NodeRef import_managed(Managed* m, Claim claim, bool misaligned_too) {

@@ -145,7 +145,7 @@ PyObject* torch_export(PyObject*, Args args, Py_ssize_t nargs) {
     dlpack::ExchangeTable* table = dlpack::exchange_table_of(args[0]);
     NodeRef held = evaluated_node(need_array_object(args[1], "torch_export"));
     Node* n = held.get();
-    if (!fits_layout(n, 1) || !write_refusal(n).empty()) Py_RETURN_NONE;
+    if (!fits_layout(n, 1) || info(n->dtype).padding || !write_refusal(n).empty()) Py_RETURN_NONE;
     dlpack::ManagedVersioned* managed = dlpack::make_versioned(n, Access::write, 0, "torch");
     void* out = nullptr;
     if (table->to_object(managed, &out) != 0) {
@@ -156,6 +156,18 @@ PyObject* torch_export(PyObject*, Args args, Py_ssize_t nargs) {
   });
 }
 
+// torch exports its placeholders for integers of 1 to 7 bits as if they were int8 or uint8 (seen on 2.13).
+bool has_values(PyObject* tensor) {
+  static PyObject *name = PyUnicode_InternFromString("dtype"), *int8 = nullptr, *uint8 = nullptr;
+  if (!uint8) {
+    Ref torch = Ref::check(PyImport_ImportModule("torch"));
+    int8 = Ref::check(PyObject_GetAttrString(torch.get(), "int8")).release();
+    uint8 = Ref::check(PyObject_GetAttrString(torch.get(), "uint8")).release();
+  }
+  Ref dtype = Ref::check(PyObject_GetAttr(tensor, name));
+  return dtype.get() == int8 || dtype.get() == uint8;
+}
+
 // requires_grad, is_neg() or is_conj(): the plain bytes are not all there is to the tensor. Each question costs about
 // 100 ns, so those that the dtype answers are not asked: only floats carry gradients, only complex numbers conjugate.
 bool is_plain_tensor(PyObject* tensor, const dlpack::DataType& dtype) {
@@ -164,8 +176,9 @@ bool is_plain_tensor(PyObject* tensor, const dlpack::DataType& dtype) {
   static PyObject* is_conj = PyUnicode_InternFromString("is_conj");
   auto is_false = [](PyObject* answer) { return Ref::check(answer).get() == Py_False; };
   bool complex = dtype.code == info(DType::complex64).dlpack_code;
-  bool floating =
-      complex || dtype.code == info(DType::float32).dlpack_code || dtype.code == info(DType::bfloat16).dlpack_code;
+  bool integer = dtype.code == info(DType::int8).dlpack_code || dtype.code == info(DType::uint8).dlpack_code;
+  bool floating = !integer && dtype.code != info(DType::bool_).dlpack_code;
+  if (integer && dtype.bits == 8 && !has_values(tensor)) return false;
   if (floating && !is_false(PyObject_GetAttr(tensor, requires_grad))) return false;
   if (complex && !is_false(PyObject_CallMethodNoArgs(tensor, is_conj))) return false;
   return is_false(PyObject_CallMethodNoArgs(tensor, is_neg));

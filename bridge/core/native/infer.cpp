@@ -6,15 +6,16 @@
 
 #include "errors.h"
 #include "eval.h"
+#include "held.h"
 
 namespace bridge {
 namespace {
 
-constexpr DType kPromotion[kDTypeCount][kDTypeCount] = {
+constexpr DType kPromotion[kComputedCount][kComputedCount] = {
 #include "promotion.inc"
 };
 // Columns are Weak::Category.
-constexpr DType kPromotionWeak[kDTypeCount][4] = {
+constexpr DType kPromotionWeak[kComputedCount][4] = {
 #include "promotion_weak.inc"
 };
 
@@ -97,6 +98,7 @@ Node* constants[kCached];
 
 void check_accepts(const Declaration& d, DType t) {
   if (d.accepts & bit(t)) return;
+  check_computed(t, d.name);
   raise_dtype(message(std::string("bridge.") + d.name,
                       std::string("this operation is not defined for ") + info(t).name + ".", info(t).name, "",
                       std::string("convert first, for example a.astype(bridge.") +
@@ -126,7 +128,10 @@ int broadcast_shapes(const Node* const* nodes, int n, int64_t* shape, const char
 
 }  // namespace
 
-DType promote(DType a, DType b) { return kPromotion[static_cast<int>(a)][static_cast<int>(b)]; }
+DType promote(DType a, DType b) {
+  if (is_held(a) || is_held(b)) return a == b ? a : refuse_promotion(a, b);
+  return kPromotion[static_cast<int>(a)][static_cast<int>(b)];
+}
 
 DType default_dtype(const Weak& w) {
   switch (w.category) {
@@ -143,10 +148,12 @@ DType default_dtype(const Weak& w) {
 DType promote_weak(DType t, const Weak& w) {
   // An integer beside bool takes the width that holds it; everything else is in the table.
   if (w.category == Weak::integer && t == DType::bool_) return default_dtype(w);
+  if (is_held(t)) return refuse_promotion(t, default_dtype(w));
   return kPromotionWeak[static_cast<int>(t)][w.category];
 }
 
 ScalarValue encode(const Weak& w, DType t, const char* op) {
+  if (is_held(t)) return encode_held(w, t);
   ScalarValue v{};
   double real = w.category <= Weak::integer
                     ? (w.is_unsigned ? static_cast<double>(static_cast<uint64_t>(w.bits)) : static_cast<double>(w.bits))
@@ -238,6 +245,9 @@ NodeRef make_dense(DType t, int ndim, const int64_t* shape) {
 
 NodeRef make_cast(Node* a, DType t) {
   if (a->dtype == t) return NodeRef::borrow(a);
+  if (is_held(a->dtype)) return make_cast(decode_held(a).get(), t);
+  if (is_held(t))
+    return convert_to_held(kind(a->dtype) == Kind::complex ? make_cast(a, real_of(a->dtype)).get() : a, t);
   NodeRef n(new_node(Op::elementwise, t, a->ndim, 1));
   n->stage = static_cast<uint16_t>(Stage::cast);
   set_shape(n.get(), a->shape);
@@ -256,6 +266,8 @@ NodeRef make_copy(Node* a) {
 NodeRef make_elementwise(Stage stage, Operand* operands, int n) {
   const Declaration& d = declaration(stage);
   if (!d.name) raise_type(std::string("[bridge] the operation '") + stage_name(stage) + "' has not been declared.");
+  for (int k = 0; k < n; ++k)
+    if (!operands[k].is_weak()) check_computed(operands[k].node->dtype, d.name);
   int first = d.rule == Rule::select ? 1 : 0;
   // The common dtype of the operands that take part in promotion.
   bool any = false;
@@ -380,6 +392,8 @@ NodeRef make_reduction(Reduce op, Node* a, uint32_t axes, bool keepdims) {
 NodeRef make_matmul(const Operand& left, const Operand& right) {
   if (left.is_weak() || right.is_weak())
     raise_value("[bridge.matmul] a scalar operand has no axis to contract; use * instead.");
+  check_computed(left.node->dtype, "matmul");
+  check_computed(right.node->dtype, "matmul");
   DType t = promote(left.node->dtype, right.node->dtype);
   NodeRef a = make_cast(left.node.get(), t), b = make_cast(right.node.get(), t);
   std::string got = describe(left.node.get()) + " @ " + describe(right.node.get());

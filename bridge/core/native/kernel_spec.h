@@ -75,7 +75,12 @@ struct KernelSpec {
 };
 
 // The dtype as which elements are moved: a half through float32 would lose the payload of a NaN.
-constexpr DType moved_as(DType t) { return t == DType::float16 || t == DType::bfloat16 ? DType::uint16 : t; }
+constexpr DType moved_as(DType t) {
+  if (is_held(t)) return DType::uint8;
+  return t == DType::float16 || t == DType::bfloat16 ? DType::uint16 : t;
+}
+// The dtype that a kernel is told: held elements are only ever copied, as bytes.
+constexpr DType carried_as(DType t) { return is_held(t) ? DType::uint8 : t; }
 
 // Run on this thread and the pool. The GIL need not be held. Throws std::bad_alloc only.
 void run_kernel(const KernelSpec&);

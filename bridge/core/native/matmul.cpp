@@ -55,7 +55,7 @@ Product product(DType dtype) {
     case DType::float32: return Product::float32;
     case DType::float64: return Product::float64;
     case DType::complex64: return Product::complex64;
-    case DType::complex128: break;
+    default: break;  // complex128; held dtypes do not get here
   }
   return Product::complex128;
 }

@@ -23,8 +23,8 @@ enum StageId : int {
 using StripFn = void (*)(void* d, const void* a, const void* b, const void* c, int64_t n);
 
 struct StripTable {
-  StripFn stage[kStageIds][kDTypeCount];  // by the dtype of the operands; nullptr: not in this table
-  StripFn cast[kDTypeCount][kDTypeCount];  // [from][to]
+  StripFn stage[kStageIds][kComputedCount];  // by the dtype of the operands; nullptr: not in this table
+  StripFn cast[kComputedCount][kComputedCount];  // [from][to]
   StripFn widen[2], narrow[2];  // float16, bfloat16: memory to strip, strip to memory
 };
 

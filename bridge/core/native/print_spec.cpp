@@ -77,6 +77,7 @@ std::string scalar(const ScalarValue& value, DType dtype) {
     case DType::float64: return number(read<double>(value));
     case DType::complex64: return complex_number<float>(value);
     case DType::complex128: return complex_number<double>(value);
+    default: break;  // held dtypes: kernels are told of bytes
   }
   return "?";
 }

@@ -19,8 +19,8 @@ using FoldFn = void (*)(void* accumulators, int64_t* index, const void* values, 
 inline constexpr int kReduceCount = 9;  // of enum Reduce, `none` included
 
 struct ReduceTable {
-  RowsFn rows[kReduceCount][kDTypeCount];
-  FoldFn fold[kReduceCount][kDTypeCount];
+  RowsFn rows[kReduceCount][kComputedCount];
+  FoldFn fold[kReduceCount][kComputedCount];
 };
 
 }  // namespace bridge::pipeline

@@ -118,7 +118,7 @@ void run_spec(const KernelSpec& spec, Reads& reads) {
 struct StrideArena { int64_t values[kMaxInputs][kMaxNdim]; };
 
 void describe_input(Input& in, const Node* n, const KernelSpec& spec, int64_t* strides, Reads& reads) {
-  in.dtype = n->dtype;
+  in.dtype = carried_as(n->dtype);
   in.is_scalar = false;
   in.strides = nullptr;
   in.data = nullptr;
@@ -183,8 +183,8 @@ void run_fused(Steps& steps, const Group& g, int32_t group_index) {
     if (last && reduces) break;
     Instr& instr = spec.tape[at];
     instr.stage = static_cast<Stage>(n->stage);
-    instr.in = n->input(static_cast<int>(n->n_edges) - 1)->dtype;
-    instr.out = n->dtype;
+    instr.in = carried_as(n->input(static_cast<int>(n->n_edges) - 1)->dtype);
+    instr.out = carried_as(n->dtype);
     instr.b = instr.c = -1;
     steps[static_cast<size_t>(i)].offer = at;
     ++spec.n_tape;
@@ -219,8 +219,8 @@ void run_fused(Steps& steps, const Group& g, int32_t group_index) {
         if (last && reduces)
           spec.reduce_data = data;
         else
-          spec.outputs[spec.n_outputs++] = {static_cast<int16_t>(spec.n_inputs + s.offer), s.node->dtype, data,
-                                            nullptr};
+          spec.outputs[spec.n_outputs++] = {static_cast<int16_t>(spec.n_inputs + s.offer), carried_as(s.node->dtype),
+                                            data, nullptr};
       }
       if (last) break;
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bridge.core._native import array
-from bridge.core.dtypes import COMPLEX, INEXACT, NUMERIC, REAL, float32, float64
+from bridge.core.dtypes import COMPLEX, HELD, INEXACT, NUMERIC, REAL, float32, float64
+from bridge.core.held import refuse
 from bridge.core.ops.compare import equal, greater, less, select
 from bridge.core.ops.declare import FLAT, elementwise
 from bridge.core.ops.shape import as_array
@@ -214,6 +215,8 @@ def round(a: array, /, decimals: int = 0, stream: Stream = None) -> array:
         Array of the same shape and dtype. Only negative `decimals` change integers.
     """
     a = as_array(a)
+    if a.dtype in HELD:
+        refuse("round", a.dtype)
     if a.dtype in COMPLEX:
         return round(real(a), decimals, stream) + 1j * round(imag(a), decimals, stream)
     if a.dtype not in INEXACT:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bridge.core._native import array
-from bridge.core.dtypes import INEXACT, float32, float64
+from bridge.core.dtypes import HELD, INEXACT, float32, float64
+from bridge.core.held import refuse
 from bridge.core.ops.declare import FLAT, elementwise
 from bridge.core.ops.shape import as_array
 from bridge.core.ops.types import Binary, Operand, Stream, Ternary, Unary
@@ -139,6 +140,8 @@ def array_equal(a: Operand, b: Operand, equal_nan: bool = False, stream: Stream 
 def _comparable(a: Operand) -> array:
     """The values in a dtype where differences neither wrap nor round to nothing."""
     x = as_array(a)
+    if x.dtype in HELD:
+        refuse("isclose", x.dtype)
     if x.dtype not in INEXACT:
         return x.astype(float64)
     return x.astype(float32) if x.dtype.size == 2 else x

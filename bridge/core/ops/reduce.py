@@ -10,7 +10,8 @@ import math
 from typing import Any
 
 from bridge.core._native import Dtype, array
-from bridge.core.dtypes import COMPLEX, INEXACT, float32
+from bridge.core.dtypes import COMPLEX, HELD, INEXACT, float32
+from bridge.core.held import refuse
 from bridge.core.ops.arithmetic import abs, square, subtract
 from bridge.core.ops.compare import equal, isfinite, not_equal, select
 from bridge.core.ops.declare import FLAT, reduction
@@ -115,7 +116,7 @@ def minmax(a: array, /, axis: Axis = None, keepdims: bool = False, *, stream: St
 def mean(a: array, /, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array:
     """Arithmetic mean; NaN over no elements. Integers and bool give float32; halves are summed in float32."""
     a = as_array(a)
-    wide, dtype = _wide(a)
+    wide, dtype = _wide(a, "mean")
     total = sum(wide, axis, keepdims, stream=stream)
     return (total / _count(a, axis)).astype(dtype)
 
@@ -166,7 +167,7 @@ def softmax(a: array, /, axis: Axis = None, *, precise: bool = False, stream: St
         precise: accepted for MLX's sake; halves are computed in float32 either way.
     """
     a = as_array(a)
-    wide, dtype = _wide(a)
+    wide, dtype = _wide(a, "softmax")
     if a.size == 0:
         return wide.astype(dtype)
     powers = exp(subtract(wide, max(wide, axis, True), stream=stream))
@@ -176,7 +177,7 @@ def softmax(a: array, /, axis: Axis = None, *, precise: bool = False, stream: St
 def logsumexp(a: array, /, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array:
     """``log(sum(exp(a), axis))``, without overflow; -inf over no elements. Integers give float32."""
     a = as_array(a)
-    wide, dtype = _wide(a)
+    wide, dtype = _wide(a, "logsumexp")
     if _count(a, axis) == 0:
         return log(sum(wide, axis, keepdims)).astype(dtype)
     highest = max(wide, axis, True, stream=stream)
@@ -186,8 +187,10 @@ def logsumexp(a: array, /, axis: Axis = None, keepdims: bool = False, *, stream:
     return (total + (base if keepdims else reshape(base, total.shape))).astype(dtype)
 
 
-def _wide(a: array) -> tuple[array, Dtype]:
+def _wide(a: array, op: str) -> tuple[array, Dtype]:
     """The values in the dtype that statistics are computed in, and the dtype of the answer."""
+    if a.dtype in HELD:
+        refuse(op, a.dtype)
     if a.dtype not in INEXACT:
         return a.astype(float32), float32
     return (a.astype(float32) if a.dtype.size == 2 else a), a.dtype
@@ -198,7 +201,7 @@ def _count(a: array, axis: Axis) -> int:
 
 
 def _squares(a: array, axis: Axis, stream: Any) -> tuple[array, Dtype]:
-    wide, dtype = _wide(a)
+    wide, dtype = _wide(a, "var")
     distance = subtract(wide, mean(wide, axis, True), stream=stream)
     if a.dtype in COMPLEX:
         distance = abs(distance)
