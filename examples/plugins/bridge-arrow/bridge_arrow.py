@@ -5,8 +5,8 @@ The facts, as tried on pyarrow 26:
 - *The target is `pyarrow.Tensor`*: strides, any number of axes, and no copy over anybody's memory. From there
   `pyarrow.array(tensor.to_numpy())` is a `pyarrow.Array`, and `pyarrow.FixedShapeTensorArray.from_numpy_ndarray` a
   column of tensors; neither copies.
-- *Who may write.* Arrow's memory does not change once it is shared. A Tensor says of itself whether it is mutable: over
-  writable memory of NumPy it is. Those that come out of bridge are not, and bridge freezes what it hands over.
+- *Who may write.* A Tensor says of itself whether it is mutable: over memory that can be written it is, and what was
+  written there shows in it. The memory of arrays never changes. `readonly=True` gives a Tensor that is not mutable.
 - *Layouts.* `Tensor.from_numpy` refuses negative strides; it takes numbers in the other byte order for native ones
   (bridge never hands it any), and bool for uint8, so a Tensor cannot be bool.
 - *Bits.* A BooleanArray keeps eight values in a byte: it is read, never shared.
@@ -19,9 +19,7 @@ from typing import Any
 
 import numpy
 
-from bridge import DTypeError, hookimpl
-from bridge.core.framework import Access, Door, Facts, Framework, Offer, Refusal, Source
-from bridge.core.route import Route
+from bridge.hookspecs import Door, DTypeError, Facts, Framework, Offer, Refusal, Route, Source, hookimpl, over
 
 NUMBERS = frozenset(
     f"{kind}{bits}" for kind, sizes in (("uint", "8 16 32 64"), ("int", "8 16 32 64"), ("float", "16 32 64"))
@@ -47,10 +45,10 @@ ARROW = Framework(
         "complex64": "its real and imaginary part, one after the other",
         "complex128": "its real and imaginary part, one after the other",
     },
-    mutable=False,
+    mutable=True,
     readonly=True,
     strides="non-negative",
-    takes=(Door(name="dlpack", protocol="dlpack"),),
+    takes=(Door(name="address", protocol="address"),),
     gives=(Offer(protocol="address"), Offer(protocol="dlpack")),
 )
 
@@ -72,7 +70,7 @@ class ArrowSource(Source):
         super().__init__(value, facts)
         self.memory = memory
 
-    def owner(self, *, access: Access) -> Any:
+    def owner(self, *, access: str) -> Any:
         return self.memory
 
     def ndarray(self) -> numpy.ndarray[Any, Any]:
@@ -94,10 +92,9 @@ def bridge_import(framework: Framework, value: Any) -> ArrowSource | None:
         shape = (len(value),) if hasattr(value, "__len__") else ()
         return ArrowSource(value, Facts(framework="arrow", dtype=kind, shape=shape, refusal=refusal))
     if isinstance(array, pyarrow.BooleanArray):
-        bits = "arrow keeps eight booleans in a byte"
-        return ArrowSource(
-            value, Facts(framework="arrow", dtype="bool", shape=(len(array),), strides=(1,), unlike=bits)
-        )
+        unlike = "arrow keeps eight booleans in a byte"
+        facts = Facts(framework="arrow", dtype="bool", shape=(len(array),), strides=None, access="read", unlike=unlike)
+        return ArrowSource(value, facts)
     memory = _view(array)
     facts = Facts(
         framework="arrow",
@@ -186,15 +183,19 @@ _TYPES = (
 
 
 def _refusal_of_nulls(array: Any) -> Refusal | None:
-    import pyarrow
-
-    count = array.null_count
-    if not count and isinstance(array, pyarrow.FixedShapeTensorArray):
-        count = array.storage.flatten().null_count  # inside the rows
+    count = _nulls(array)
     if not count:
         return None
     problem = f"{count} of its values are null, and nobody else has nulls"
     return Refusal(problem=problem, fix="bridge_arrow.filled(x, 0), or any other value; or x.drop_null()")
+
+
+def _nulls(array: Any) -> int:
+    """How many rows are null; if none is, how many numbers in the rows."""
+    import pyarrow
+
+    inside = array.storage.flatten() if isinstance(array, pyarrow.FixedShapeTensorArray) else array
+    return array.null_count or inside.null_count  # type: ignore[no-any-return]
 
 
 def filled(x: Any, value: Any) -> Any:
@@ -208,6 +209,8 @@ def filled(x: Any, value: Any) -> Any:
 
     if isinstance(x, pyarrow.ChunkedArray):
         return pyarrow.chunked_array([filled(chunk, value) for chunk in x.chunks], x.type)
+    if not _nulls(x):
+        return x
     if not isinstance(x, pyarrow.FixedShapeTensorArray):
         return x.fill_null(value)
     size = x.storage.type.list_size
@@ -225,25 +228,11 @@ def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
         return None
     import pyarrow
 
-    if route.door != "same":
-        capsule = source.capsule(access=route.access, versioned=True)
-        array = numpy.from_dlpack(_Exporter(capsule))
-    elif route.outcome == "share":
+    if route.door == "same" and route.outcome == "share":
         return source.value
-    else:
+    if route.door == "same":
         array = numpy.array(source.ndarray(), route.dtype, order="C")
-    array.flags.writeable = False  # the Tensor is then not mutable
-    return pyarrow.Tensor.from_numpy(array)
-
-
-class _Exporter:
-    """What `numpy.from_dlpack` takes: an object, not a capsule."""
-
-    def __init__(self, capsule: Any) -> None:
-        self.capsule = capsule
-
-    def __dlpack__(self, **_: Any) -> Any:
-        return self.capsule
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)  # the CPU
+    else:
+        facts, owner = source.facts, source.owner(access=route.access)
+        array = over(owner, facts.address, facts.dtype, facts.shape, facts.strides, writable=route.access == "write")
+    return pyarrow.Tensor.from_numpy(array)  # mutable if the ndarray is writeable; holds it, as it holds the owner
