@@ -104,18 +104,19 @@ def problem_of_export(framework: Framework, route: Route, source: Facts, made: F
     if made.refusal is not None or made.unlike is not None:
         return None
     if made.dtype != route.dtype:
-        return f"the array that it made is {made.dtype}, not {route.dtype}"
+        return f"what it made is described as {made.dtype}, and {route.dtype} was asked for"
     if made.shape != source.shape:
-        return f"the array that it made has the shape {made.shape}, not {source.shape}"
+        return f"what it made is described with shape={made.shape}, and the source has {source.shape}"
     if prod(made.shape) == 0 or made.device != source.device:
         return None
     if route.outcome == "share":
         if made.address != source.address:
             return "it copied where it was to share" + _addresses(made, source)
         if not _same_steps(made, source):
-            return f"the array that it made has the strides {made.strides}, not {source.strides}"
+            found, wanted = made.strides, source.strides
+            return f"what it made is described with strides={found}, and the source has {wanted} (in elements)"
         if made.access == "write" and route.access == "read" and framework.readonly:
-            return "the array that it made can be written, and it is over memory that is only to be read"
+            return "what it made is described as writable, and it is over memory that is only to be read"
     elif made.address == source.address and _makes_copies(framework, route):
         return "it shared where it was to copy" + _addresses(made, source)
     return None
@@ -168,4 +169,4 @@ def _same_steps(a: Facts, b: Facts) -> bool:
 
 
 def _addresses(made: Facts, source: Facts) -> str:
-    return f": the source lies at {source.address:#x}, the array that it made at {made.address:#x}"
+    return f": the source lies at {source.address:#x}, what it made at {made.address:#x}"

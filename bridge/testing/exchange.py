@@ -15,7 +15,7 @@ from bridge.core.memory import over
 from bridge.core.record import Plan
 from bridge.core.registry import registry
 from bridge.core.route import fits, is_overlapping
-from bridge.testing.faults import fail, must
+from bridge.testing.faults import AGREE, fail, must
 from bridge.testing.samples import bits_of, number_unlike, ones_or_zeros
 
 if TYPE_CHECKING:
@@ -92,12 +92,13 @@ class Conversion:
 
     @property
     def keywords(self) -> dict[str, Any]:
-        return {"copy": self.copy, "via": self.via, "readonly": self.readonly}
+        """Those that are not at their defaults: a shortcut is only taken by a call that has none."""
+        given = {"copy": self.copy, "via": self.via, "readonly": self.readonly or None}
+        return {name: value for name, value in given.items() if value is not None}
 
     def __str__(self) -> str:
-        said = ", ".join(f"{name}={value!r}" for name, value in self.keywords.items() if value not in (None, False))
-        no = ", copy=False" if self.copy is False else ""
-        return f"bridge.to({self.target!r}, {self.source} array{no}{', ' + said if said else ''})"
+        said = "".join(f", {name}={value!r}" for name, value in self.keywords.items())
+        return f"bridge.to({self.target!r}, {self.source} array{said})"
 
     def check(self) -> Plan:
         """Do it, and compare plan, receipt, array and bytes. Then again without a recorder, by the shortcut if any."""
@@ -155,7 +156,7 @@ class Conversion:
     def _explained(self, error: BridgeError, plan: Plan) -> None:
         """A refusal tells the user what to do, and is a CopyRequired where a copy would do."""
         raised = f"{self} raised {type(error).__name__}: {error}"
-        must(plan.refused, raised, f"it was planned as {plan.outcome}; {EXPORT}")
+        must(plan.refused, f"{raised}\n  plan: {plan.outcome}", AGREE)
         must("fix:" in str(error), f"{self} is refused without a way out: {error}", "give the Refusal a fix")
         kind = _ERRORS.get(plan.rule, CopyRequired)
         must(isinstance(error, kind), f"{raised}\n  want: {kind.__name__}", DESCRIBE)

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NoReturn, TypeVar
 
+from bridge.core.errors import PluginError
+
 __all__ = ["Fault", "each", "fail", "must"]
 
 Item = TypeVar("Item")
+
+
+ABOVE = "see the traceback above"
+AGREE = (
+    "bridge_export wraps the memory of `source` (its capsule, buffer or owner) with the access of the route, and "
+    "bridge_import describes the array as it is; what the framework cannot take or be, the record says (alignment, "
+    "strides, dtypes, mutable, readonly, Door.shares)"
+)
 
 
 class Fault(AssertionError):
@@ -37,6 +47,5 @@ def each(what: str, items: Iterable[Item], check: Callable[[Item], object]) -> N
     others = "" if len(faults) == 1 else f"\n  also: {', '.join(str(item) for item, _ in faults[1:])}"
     if isinstance(first, Fault):
         raise Fault(f"{what} {item}: {first}{others}") from first.__cause__
-    raise Fault(
-        f"{what} {item}: raised {type(first).__name__}: {first}{others}\n  fix:  see the traceback above"
-    ) from first
+    problem = f"{what} {item}: raised {type(first).__name__}: {first}"
+    raise Fault(f"{problem}{others}\n  fix:  {AGREE if isinstance(first, PluginError) else ABOVE}") from first

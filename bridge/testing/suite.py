@@ -19,7 +19,7 @@ import numpy
 import bridge
 from bridge.core.contract import problem_of_record
 from bridge.core.errors import CopyRequired, DTypeError
-from bridge.core.framework import ITEMSIZE, Framework
+from bridge.core.framework import ITEMSIZE, Framework, doors_between
 from bridge.core.memory import ALIGNMENT
 from bridge.core.registry import registry
 from bridge.testing import isolated, ways
@@ -414,31 +414,32 @@ class FrameworkSuite:
             del block
 
     def test_the_array_lives_as_long_as_what_others_have_of_it(self, peer: str) -> None:
-        """Memory that went out keeps its array, or whatever owns the memory, alive; and lets go of it."""
-        made = sample(self._dtypes()[0])
-        wanted, gone, block = bits_of(made.array), made.gone, made.block
-        address = made.array.ctypes.data
-        array = self.make(made.array)
-        ours = described(self.record, array).facts.address != address
-        del made
-        plan = bridge.explain(peer, array, readonly=True)
-        if plan.refused:
-            return
-        result = bridge.to(peer, array, readonly=True)
-        del array
-        must(
-            ours or not plan.shared or not gone(),
-            f"the owner of the memory was dropped while a {peer} array is over it",
-            "what Source.capsule, .buffer and .owner return must keep the memory alive",
-        )
-        must(bits_of(values_of(peer, result, self)) == wanted, f"the values in {peer} changed afterwards", EXPORTED)
-        del result
-        must(
-            _gone(gone),
-            f"the owner of the memory is still alive after the {peer} array is gone",
-            "keep no array in a table",
-        )
-        del block
+        """Memory that went out, by any door, keeps its array or whatever owns the memory alive; and lets go of it."""
+        for door, _ in doors_between(self.record, record_of(peer)):
+            made = sample(self._dtypes()[0])
+            wanted, gone, block = bits_of(made.array), made.gone, made.block
+            array = self.make(made.array)
+            plan = bridge.explain(peer, array, readonly=True, via=door.name)
+            shared = plan.shared and described(self.record, array).facts.address == made.array.ctypes.data
+            del made
+            if plan.refused:
+                continue
+            result = bridge.to(peer, array, readonly=True, via=door.name)
+            del array
+            must(
+                not shared or not gone(),
+                f"door {door.name!r}: the owner of the memory was dropped while a {peer} array is over it",
+                "what Source.capsule, .buffer and .owner return must keep the memory alive",
+            )
+            same = bits_of(values_of(peer, result, self)) == wanted
+            must(same, f"door {door.name!r}: the values in {peer} changed afterwards", EXPORTED)
+            del result
+            must(
+                _gone(gone),
+                f"door {door.name!r}: the owner of the memory is still alive after the {peer} array is gone",
+                "keep no array, and nothing that Source hands out, in a table",
+            )
+            del block
 
     def test_leases_end_with_the_array(self) -> None:
         """The engine's memory is lent to the array while it lives, and not longer."""
