@@ -16,7 +16,7 @@ from typing import Any
 
 import pluggy
 
-from bridge.core.errors import BridgeError, DTypeError
+from bridge.core.errors import BridgeError, DTypeError, TracedError
 from bridge.core.framework import DTYPES, Door, Facts, Framework, Offer, Refusal, Source
 from bridge.core.memory import aligned_copy, over
 from bridge.core.record import Receipt
@@ -34,6 +34,7 @@ __all__ = [
     "Refusal",
     "Route",
     "Source",
+    "TracedError",
     "aligned_copy",
     "bridge_converted",
     "bridge_export",

@@ -149,6 +149,8 @@ def _way(way: dict[str, Any]) -> Row:
         return Row("broken", name, "", "; ".join(broken).removeprefix(": "))
     unready = [door for door, found in tried if found["outcome"] == "unready"]
     notes = [f"{', '.join(unready)} does not work with this version"] if unready else []
+    if default["outcome"] == "copied":
+        notes.append(default["why"])
     if halves and _how(halves) != _how(default):
         notes.append(f"bfloat16 {_how(halves)}")
     others = [

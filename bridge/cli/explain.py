@@ -10,6 +10,7 @@ arrays are like, and the shape and strides in question take the place of its own
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -79,6 +80,7 @@ _COPY = {"None": None, "False": False, "True": True}
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan. 0: shared or copied; 1: refused; 2: the question cannot be understood."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow's greetings stand before the answer
     try:
         request = Request(
             copy=_COPY[arguments.copy],

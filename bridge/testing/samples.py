@@ -37,7 +37,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "transposed": Layout(lambda base: base[:24].reshape(4, 6).T),
     "permuted": Layout(lambda base: base[:24].reshape(2, 3, 4).transpose(1, 2, 0)),
     "reversed": Layout(lambda base: base[:24].reshape(4, 6)[::-1]),
-    "broadcast": Layout(lambda base: numpy.lib.stride_tricks.as_strided(base, (4, 6), (0, base.itemsize))),
+    "broadcast": Layout(lambda base: numpy.broadcast_to(base[:6], (4, 6))),
     "16-byte aligned": Layout(lambda base: base[:24].reshape(4, 6), shift=16),
     "unaligned": Layout(lambda base: base[:24].reshape(4, 6), shift=1),
 }

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy
 
-from bridge.hookspecs import Door, Facts, Framework, Offer, Refusal, Route, Source, hookimpl
+from bridge.hookspecs import Door, Facts, Framework, Offer, Refusal, Route, Source, TracedError, hookimpl
 
 NATIVE = ("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
 NATIVE += ("float16", "float32", "float64", "complex64")
@@ -95,7 +95,7 @@ def _memory(value: Any, dtype: str) -> numpy.ndarray[Any, Any]:
 def _refusal(error: Exception) -> Refusal:
     if "transformations" in str(error):
         problem = "the array is traced by mlx.core.compile or mlx.core.vmap, it has no values yet"
-        return Refusal(problem=problem, fix="convert outside the function")
+        return Refusal(problem=problem, fix="convert outside the function", error=TracedError)
     if "current thread" in str(error):
         problem = "the array is lazy, and mlx evaluates it on the thread that made it"
         return Refusal(problem=problem, fix="mlx.core.eval(x) on that thread")
