@@ -13,8 +13,9 @@ from bridge.core.framework import DTYPES, ITEMSIZE, Access, Door, Facts, Framewo
 from bridge.core.memory import NATIVE, aligned_copy, over
 from bridge.core.route import Route, fits
 from bridge.hookspecs import hookimpl
-from bridge.plugins.jax import capsule_maker
-from bridge.plugins.torch import exchange_api
+from bridge.plugins.jax import capsule_maker, has_capsule_maker
+from bridge.plugins.tensorflow import dlpack_works, is_watched
+from bridge.plugins.torch import exchange_api, has_exchange
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,8 +33,9 @@ class EngineSource(Source):
         return _native.export_dlpack(self.value, versioned=versioned, access=granted, holder=self.holder)
 
     def buffer(self, *, access: Access) -> Any:
-        # The buffer slot would open the storage for writing; a reader must freeze it instead.
-        return self.value if access == "write" else self._view()
+        # The buffer slot would open the storage for writing; a reader must freeze it instead. Where it is open and
+        # cannot be frozen, the reader is a door that copies at once.
+        return self.value if access == "write" or self.facts.frozen is not None else self._view()
 
     def owner(self, *, access: Access) -> Any:
         return _native.export_address(self.value, access=access, holder=self.holder)[0]
@@ -119,13 +121,12 @@ def _same(source: Source, claim: dict[str, bool]) -> Any:
 
 
 def _exchange(source: Source, claim: dict[str, bool]) -> Any:
-    api = exchange_api()
-    array = None if api is None else _native.torch_import(api, source.value, readonly=claim["readonly"])
+    array = _native.torch_import(exchange_api(), source.value, readonly=claim["readonly"])
     return _dlpack(source, claim) if array is None else array
 
 
 def _capsule(source: Source, claim: dict[str, bool]) -> Any:
-    return _native.import_dlpack(source.capsule(access="write"), **claim)
+    return _native.import_dlpack(source.quick_capsule(access="write"), **claim)
 
 
 def _dlpack(source: Source, claim: dict[str, bool]) -> Any:
@@ -182,10 +183,10 @@ def _from_jax() -> Shortcut | None:
     return lambda array: import_dlpack(make(array, None), readonly=True)
 
 
-def _from_tensorflow() -> Shortcut:
+def _from_tensorflow() -> Shortcut | None:
+    if not dlpack_works():
+        return None
     import tensorflow as tf
-
-    from bridge.plugins.tensorflow import is_watched
 
     import_dlpack, export = _native.import_dlpack, tf.experimental.dlpack.to_dlpack
     # A capsule of strings would abort the process. Dtypes are compared by identity, which TensorFlow's own comparison
@@ -206,9 +207,9 @@ FRAMEWORK = Framework(
     install="pip install bridge-arrays",
     types=("bridge.array",),
     takes=(
-        Door(name="exchange", protocol="exchange", sources=frozenset({"torch"})),
-        Door(name="direct", protocol="dlpack", sources=frozenset({"jax"})),
-        Door(name="capsule", protocol="dlpack", sources=frozenset({"tensorflow"})),
+        Door(name="exchange", protocol="exchange", sources=frozenset({"torch"}), ready=has_exchange),
+        Door(name="direct", protocol="dlpack", sources=frozenset({"jax"}), ready=has_capsule_maker),
+        Door(name="capsule", protocol="dlpack", sources=frozenset({"tensorflow"}), ready=dlpack_works),
         Door(name="buffer", protocol="buffer"),
         Door(name="dlpack", protocol="dlpack"),
         Door(name="address", protocol="address"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["seen_through"]
 
-READ_ONLY = 1
+READ_ONLY, PADDED = 1, 4  # bits of the flags
 HOST = (1, 3, 11)  # DLPack's codes of memory that the processor reads: plain, and pinned for CUDA or ROCm
 CODES = {row.name: (row.dlpack_code, row.bits) for row in TABLE}
 MEMORY = "fill the capsule from the array's own memory: data + byte_offset, shape, and strides in elements"
@@ -90,6 +90,11 @@ def seen_through(capsule: Any, facts: Facts) -> NDArray[Any]:
         name == b"dltensor" or facts.access == "write" or managed.flags & READ_ONLY,
         "its versioned capsule does not say READ_ONLY, and the array was described with access='read'",
         "set the flag READ_ONLY, or return a legacy capsule (named 'dltensor'), which says nothing",
+    )
+    must(
+        name == b"dltensor" or tensor.bits % 8 == 0 or managed.flags & PADDED,
+        f"its versioned capsule does not say that the elements of {facts.dtype} are padded to bytes",
+        "set the flag IS_SUBBYTE_TYPE_PADDED, or describe the array with Facts(..., unlike='why')",
     )
     return over(capsule, (tensor.data or 0) + tensor.byte_offset, facts.dtype, shape, strides, writable=False)
 

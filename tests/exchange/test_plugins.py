@@ -181,6 +181,14 @@ def test_doors_that_copy_convert_and_reorder_too(target: str, via: str):
     assert [receipt.rule for receipt in log] == ["convert", "unlike", "door"]
 
 
+@pytest.mark.parametrize("target", IMMUTABLE)
+@pytest.mark.parametrize("via", ["buffer", "memoryview"])
+def test_doors_that_copy_take_memory_that_others_can_write(target: str, via: str):
+    """An engine array over memory of a live ndarray cannot be frozen, and need not be: the framework copies at once."""
+    array = counting((3,))
+    assert values(bridge.to(target, bridge.from_(array), via=via)) == [0, 1, 2]
+
+
 def test_dtype_objects_of_any_framework_are_understood():
     import jax.numpy as jnp
     import tensorflow as tf
