@@ -168,6 +168,24 @@ bool has_values(PyObject* tensor) {
   return dtype.get() == int8 || dtype.get() == uint8;
 }
 
+// Whether a level of torch's forward differentiation is open, so that a tensor may carry a tangent: its requires_grad
+// does not say so.
+bool forward_level_is_open() {
+  static PyObject* names = nullptr;  // of torch.autograd.forward_ad, for good once it is there
+  static PyObject* current = PyUnicode_InternFromString("_current_level");
+  if (!names) {
+    Ref name = Ref::check(PyUnicode_FromString("torch.autograd.forward_ad"));
+    Ref module(PyImport_GetModule(name.get()));
+    if (!module) {
+      PyErr_Clear();
+      return false;
+    }
+    names = Py_NewRef(PyModule_GetDict(module.get()));
+  }
+  PyObject* level = PyDict_GetItemWithError(names, current);
+  return level && PyLong_Check(level) && PyLong_AsLong(level) >= 0;
+}
+
 // requires_grad, is_neg() or is_conj(): the plain bytes are not all there is to the tensor. Each question costs about
 // 100 ns, so those that the dtype answers are not asked: only floats carry gradients, only complex numbers conjugate.
 bool is_plain_tensor(PyObject* tensor, const dlpack::DataType& dtype) {
@@ -179,9 +197,30 @@ bool is_plain_tensor(PyObject* tensor, const dlpack::DataType& dtype) {
   bool integer = dtype.code == info(DType::int8).dlpack_code || dtype.code == info(DType::uint8).dlpack_code;
   bool floating = !integer && dtype.code != info(DType::bool_).dlpack_code;
   if (integer && dtype.bits == 8 && !has_values(tensor)) return false;
-  if (floating && !is_false(PyObject_GetAttr(tensor, requires_grad))) return false;
+  if (floating && (forward_level_is_open() || !is_false(PyObject_GetAttr(tensor, requires_grad)))) return false;
   if (complex && !is_false(PyObject_CallMethodNoArgs(tensor, is_conj))) return false;
   return is_false(PyObject_CallMethodNoArgs(tensor, is_neg));
+}
+
+// A tensor as torch exports it, and the memory that it had then.
+struct HeldTensor {
+  dlpack::ManagedVersioned managed;
+  dlpack::ManagedVersioned* tensor;
+  PyObject* memory;
+};
+
+// What the table gives holds the tensor, which `t.data = other`, `t.set_(other)` and module.half() give other memory:
+// the memory is held as well. Takes the tensor over. Owners are dropped under the GIL.
+dlpack::ManagedVersioned* hold_memory(dlpack::ManagedVersioned* tensor, Ref memory) {
+  auto* held = new HeldTensor{*tensor, tensor, memory.release()};
+  held->managed.context = held;
+  held->managed.deleter = [](dlpack::ManagedVersioned* m) {
+    auto* h = static_cast<HeldTensor*>(m->context);
+    if (h->tensor->deleter) h->tensor->deleter(h->tensor);
+    Py_DECREF(h->memory);
+    delete h;
+  };
+  return &held->managed;
 }
 
 PyObject* torch_import(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
@@ -204,8 +243,11 @@ PyObject* torch_import(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) 
     } guard{managed};
     const dlpack::Tensor& t = managed->tensor;
     if (t.device.type != dlpack::kCpu || !dlpack::is_aligned(t) || !is_plain_tensor(v[1], t.dtype)) Py_RETURN_NONE;
+    static PyObject* untyped_storage = PyUnicode_InternFromString("untyped_storage");
+    bool promised = v[2] && truth(v[2]);
+    dlpack::ManagedVersioned* held = hold_memory(managed, Ref::check(PyObject_CallMethodNoArgs(v[1], untyped_storage)));
     guard.managed = nullptr;
-    return wrap(dlpack::import_managed(managed, {v[2] && truth(v[2])}));
+    return wrap(dlpack::import_managed(held, {promised}));
   });
 }
 
