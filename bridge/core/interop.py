@@ -26,7 +26,7 @@ __all__ = ["asarray", "explain", "from_", "record", "to"]
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 _into_bridge = registry.row("bridge")
-_logs: list[Log] = []
+_logs: dict[int, Log] = {}  # by identity: recorders on several threads come and go at once
 
 
 def _with_shortcuts(table: dict[Any, Any], *, keyed: bool) -> Callable[[Verb], Verb]:
@@ -172,13 +172,13 @@ def record() -> Iterator[Log]:
         Log: iterable; prints as a table; `.bytes_copied`; `.html()` is the text of a page.
     """
     log = Log()
-    _logs.append(log)
+    _logs[id(log)] = log
     registry.watch(+1)
     try:
         yield log
     finally:
         registry.watch(-1)
-        _logs[:] = [other for other in _logs if other is not log]
+        del _logs[id(log)]
 
 
 class _Call:
@@ -222,11 +222,17 @@ class _Call:
 
     def leaf(self, x: Any) -> Any:
         """One array, converted."""
-        framework, source = self._source(x)
-        route = self._choose(framework, source)
-        if route.outcome == "refuse":
-            raise route.error(self._text(route, source.facts))
-        result = self._perform(framework, source, route)
+        for tries in reversed(range(_TRIES)):
+            framework, source = self._source(x)
+            route = self._choose(framework, source)
+            if route.outcome == "refuse":
+                raise route.error(self._text(route, source.facts))
+            try:
+                result = self._perform(framework, source, route)
+                break
+            except CopyRequired:  # another thread has taken or dropped a view since the route was chosen
+                if framework.name != "bridge" or not tries:
+                    raise
         if self.plain:
             registry.learn(self.target, framework, type(x))
         self._tell(Receipt, framework, source.facts, route)
@@ -341,7 +347,7 @@ class _Call:
         if not registry.watched:
             return
         receipt = plan_of(kind, self.target, framework, facts, route)
-        for log in tuple(_logs):
+        for log in tuple(_logs.values()):
             log.append(receipt)
         registry.converted(receipt)
 
@@ -378,6 +384,7 @@ def plan_of(kind: type[Plan], target: Framework, framework: Framework, facts: Fa
 
 
 _PLAIN = Request()
+_TRIES = 20  # each fails only if another thread changes the state of the array between two steps of this one
 _OUTCOMES: Mapping[str, Any] = {"share": "shared", "copy": "copied", "refuse": "refused"}
 
 

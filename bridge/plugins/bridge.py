@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy
 
 from bridge.core import _native
+from bridge.core.errors import CopyRequired, message
 from bridge.core.framework import DTYPES, ITEMSIZE, Access, Door, Facts, Framework, Offer, Shortcut, Source
 from bridge.core.memory import NATIVE, aligned_copy, over
 from bridge.core.route import Route, fits
@@ -30,7 +31,7 @@ class EngineSource(Source):
         if self.facts.access == "read":  # shared with siblings, or a broadcast: the capsule says so
             access = "read"
         granted = "frozen" if access == "read" and not versioned else access
-        return _native.export_dlpack(self.value, versioned=versioned, access=granted, holder=self.holder)
+        return self._of_now(_native.export_dlpack(self.value, versioned=versioned, access=granted, holder=self.holder))
 
     def buffer(self, *, access: Access) -> Any:
         # The buffer slot would open the storage for writing; a reader must freeze it instead. Where it is open and
@@ -38,13 +39,20 @@ class EngineSource(Source):
         return self.value if access == "write" or self.facts.frozen is not None else self._view()
 
     def owner(self, *, access: Access) -> Any:
-        return _native.export_address(self.value, access=access, holder=self.holder)[0]
+        return self._of_now(_native.export_address(self.value, access=access, holder=self.holder)[0])
 
     def ndarray(self) -> NDArray[Any]:
         return self._view() if self.facts.frozen is None else numpy.asarray(self.value)
 
     def fresh(self) -> Source:
         return describe(_native.copy(self.value))
+
+    def _of_now(self, lease: Any) -> Any:
+        """The lease, if it is on the bytes that the facts describe: another thread may have updated the array since."""
+        facts, array = self.facts, self.value
+        if (_native.storage_address(array), array.shape, array.dtype.name) == (facts.address, facts.shape, facts.dtype):
+            return lease
+        raise CopyRequired(message("bridge.array", "another thread updated the array during the conversion"))
 
     def _view(self) -> NDArray[Any]:
         facts = self.facts

@@ -156,6 +156,7 @@ def test_a_plugin_is_taken_away_while_it_is_used():
     """Other threads get the array, or an error that says what happened; never another one."""
     plugin = CratePlugin("crate_c")
     stop = threading.Event()
+    surprises: list[str] = []
 
     def use() -> None:
         crate = plugin.kind(np.arange(SIZE, dtype=np.float32))
@@ -166,7 +167,8 @@ def test_a_plugin_is_taken_away_while_it_is_used():
             except (UnknownTarget, PluginError):
                 pass  # between two registrations
             except bridge.BridgeError as error:
-                assert "is no array" in str(error) or "unregistered" in str(error), error
+                if "is no array" not in str(error):  # its type is not known at the moment
+                    surprises.append(str(error))
 
     def toggle() -> None:
         try:
@@ -178,6 +180,7 @@ def test_a_plugin_is_taken_away_while_it_is_used():
 
     with often():
         run_all(use, use, toggle)
+    assert surprises == []
     with pytest.raises(UnknownTarget, match="crate_c"):
         bridge.to("crate_c", fresh())
 
@@ -216,3 +219,29 @@ def test_errors_stay_in_their_threads(sources):
     with often():
         run_all(refuse, refuse, lambda: convert_all(sources, 3, 7))
     assert bridge.leases(backwards) == []
+
+
+def test_an_array_that_another_thread_updates(sources):
+    """In place it gets other memory, another dtype and more axes: each result is one state of it, from end to end."""
+    dtypes = ("int8", "int16", "int32", "float32", "complex64")
+
+    def update(array: Any, done: threading.Event) -> None:
+        for dtype in dtypes[1:]:
+            array *= bridge.ones((2, SIZE) if dtype == "float32" else (1,), dtype=getattr(bridge, dtype))
+            bridge.release(array)
+        done.set()
+
+    def read(array: Any, done: threading.Event) -> None:
+        while not done.is_set():
+            for way in WAYS[:3]:
+                result = np.asarray(bridge.to("numpy", array, **way))
+                assert result.dtype.name in dtypes
+                assert result.shape == ((2, SIZE) if result.dtype.name in dtypes[3:] else (SIZE,))
+                assert (result == 1).all()
+
+    with often():
+        for _ in range(30):
+            array, done = bridge.ones((SIZE,), dtype=bridge.int8), threading.Event()
+            run_all(
+                lambda array=array, done=done: update(array, done), *[lambda a=array, d=done: read(a, d) for _ in "ab"]
+            )
