@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,16 @@ def test_the_doctor_lists_them(installed: Path, tmp_path: Path):
         assert (plugin["mark"], plugin["detail"]) == ("ok", f"{package} 0.1.0 ({package.replace('-', '_')})")
         assert found["frameworks"][name]["mark"] == "ok"
         assert (found["doors"][way]["mark"], found["doors"][way]["state"]) == ("ok", how)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_their_pages_run(installed: Path, package: str):
+    """The code in the README works as it is written there, line after line."""
+    page = (EXAMPLES / package / "README.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    done = run(installed, "-W", "error", "-c", "\n".join(blocks))
+    assert blocks
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("package", PACKAGES)

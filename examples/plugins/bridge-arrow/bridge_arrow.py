@@ -21,10 +21,8 @@ import numpy
 
 from bridge.hookspecs import Door, DTypeError, Facts, Framework, Offer, Refusal, Route, Source, hookimpl, over
 
-NUMBERS = frozenset(
-    f"{kind}{bits}" for kind, sizes in (("uint", "8 16 32 64"), ("int", "8 16 32 64"), ("float", "16 32 64"))
-    for bits in sizes.split()
-)  # fmt: skip
+INTEGERS = {"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"}
+NUMBERS = frozenset(INTEGERS | {"float16", "float32", "float64"})
 
 ARROW = Framework(
     name="arrow",
@@ -234,5 +232,6 @@ def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
         array = numpy.array(source.ndarray(), route.dtype, order="C")
     else:
         facts, owner = source.facts, source.owner(access=route.access)
+        assert facts.strides is not None  # else bridge had made a copy
         array = over(owner, facts.address, facts.dtype, facts.shape, facts.strides, writable=route.access == "write")
     return pyarrow.Tensor.from_numpy(array)  # mutable if the ndarray is writeable; holds it, as it holds the owner

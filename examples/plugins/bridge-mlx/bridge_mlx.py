@@ -21,15 +21,15 @@ import numpy
 
 from bridge.hookspecs import Door, Facts, Framework, Offer, Refusal, Route, Source, TracedError, hookimpl
 
-NATIVE = ("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
-NATIVE += ("float16", "float32", "float64", "complex64")
+INTEGERS = {"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"}
+DTYPES = frozenset(INTEGERS | {"bool", "float16", "bfloat16", "float32", "float64", "complex64"})
 
 MLX = Framework(
     name="mlx",
     module="mlx",
     install="pip install bridge-mlx",
     types=("mlx.core.array",),
-    dtypes=frozenset(NATIVE) | {"bfloat16"},
+    dtypes=DTYPES,
     dtype_fix={"complex128": 'dtype="complex64", which rounds'},
     mutable=False,  # an array moves before it changes what others hold
     readonly=True,
