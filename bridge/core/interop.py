@@ -313,7 +313,8 @@ class _Call:
             engine = registry.frameworks["bridge"]
             converting = choose(engine, framework, source.facts, Request(dtype=route.dtype, detach=True))
             return registry.describe(engine, registry.export(engine, source, converting))
-        made = source.fresh()
+        leaves = source.facts.device not in ("cpu", route.device)  # for the host, by way of which NumPy copies it
+        made = None if leaves else source.fresh()
         if made is not None:
             return made
         from bridge.plugins import numpy
@@ -355,7 +356,9 @@ class _Call:
         keywords = [f"{name}={value!r}" for name, value in self.request._asdict().items() if value not in (None, False)]
         if self.request.copy is False:
             keywords.insert(0, "copy=False")
-        array = f"{facts.dtype}[{', '.join(map(str, facts.shape))}]" if facts.dtype else facts.framework
+        known = facts.refusal is None or facts.shape
+        shape = f"[{', '.join(map(str, facts.shape))}]" if known else ""
+        array = f"{facts.dtype}{shape}" if facts.dtype else facts.framework
         strides = f" strides {facts.strides}" if facts.strides else ""
         got = ", ".join([f"{array}{strides}", *keywords])
         return message(self.tag, route.reason, got=got, want=route.want, fix=route.fix)

@@ -12,7 +12,7 @@ from bridge.core.memory import aligned_copy
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CPU", "PROBE", "Exporter", "by_buffer", "by_memoryview", "probe"]
+__all__ = ["CPU", "PROBE", "Exporter", "by_buffer", "by_memoryview", "known_shape", "probe"]
 
 #: The host's memory as DLPack names it: device type, device number.
 CPU = (1, 0)
@@ -45,6 +45,14 @@ def by_buffer(source: Source, access: Access) -> NDArray[Any]:
 def by_memoryview(source: Source, access: Access) -> NDArray[Any]:
     """The same through a memoryview, which asks for the full buffer: shape, strides and format."""
     return numpy.asarray(memoryview(source.buffer(access=access)))
+
+
+def known_shape(array: Any) -> tuple[int, ...]:
+    """The shape of something that may have none, or one with unknown extents: then ()."""
+    try:
+        return tuple(int(extent) for extent in array.shape)
+    except Exception:
+        return ()
 
 
 def probe() -> NDArray[numpy.int32]:

@@ -29,14 +29,15 @@ from bridge.core.framework import (
     Shortcut,
     Source,
 )
-from bridge.core.memory import ALIGNMENT, NATIVE, aligned_copy
+from bridge.core.memory import ALIGNMENT, NATIVE
 from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
+from bridge.plugins._shared import PROBE, Exporter, by_buffer, by_memoryview, known_shape, probe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FRAMEWORK", "JaxSource"]
+__all__ = ["FRAMEWORK", "JaxSource", "describe"]
 
 #: What jax has only with jax_enable_x64.
 WIDE = frozenset({"int64", "uint64", "float64", "complex128"})
@@ -57,14 +58,40 @@ def known_dtypes() -> frozenset[str]:
 
 
 class JaxSource(Source):
-    """A jax array on one device, computed."""
+    """A computed jax array whose values lie on one device; of a replicated one, the copy of this process's first."""
+
+    __slots__ = ("local",)
+
+    def __init__(self, value: Any, facts: Facts, local: Any = None) -> None:
+        super().__init__(value, facts)
+        self.local = local
+
+    def owner(self, *, access: Access) -> Any:
+        # Donating and deleting end the hold of the array, not that of what it has exported.
+        return self.quick_capsule(access=access)
 
     def capsule(self, *, access: Access, versioned: bool = False) -> Any:
-        direct = None if versioned else capsule_maker()
-        return self.value.__dlpack__() if direct is None else direct(self.value, None)
+        return self.local.__dlpack__()
+
+    def quick_capsule(self, *, access: Access) -> Any:
+        make = capsule_maker()
+        return self.capsule(access=access) if make is None else make(self.local, None)
+
+    def buffer(self, *, access: Access) -> Any:
+        return self.local
+
+    def exporter(self) -> Any:
+        return self.local
 
     def ndarray(self) -> NDArray[Any]:
-        return numpy.asarray(self.value)
+        return numpy.asarray(self.local)
+
+    def fresh(self) -> Source | None:
+        if self.facts.device == "cpu":
+            return None
+        import jax
+
+        return describe(jax.numpy.copy(self.local))
 
 
 # ---------------------------------------------------------------------------------------------------------- describing
@@ -72,29 +99,39 @@ class JaxSource(Source):
 
 @hookimpl
 def bridge_import(framework: Framework, value: Any) -> Source | None:
-    if framework.name != "jax":
-        return None
-    dtype = str(value.dtype)
-    refusal = _refusal(value, dtype)
+    return describe(value) if framework.name == "jax" else None
+
+
+def describe(array: Any) -> JaxSource:
+    """A jax array as a source; waits for its values."""
+    dtype = str(array.dtype)
+    refusal = _refusal(array, dtype)
     if refusal is not None:
-        return JaxSource(value, Facts(framework="jax", dtype=dtype, refusal=refusal))
-    value.block_until_ready()  # the address is known before the values are there
-    (device,) = value.sharding.device_set
-    shape = value.shape
-    return JaxSource(
-        value,
-        Facts(
-            framework="jax",
-            dtype=dtype,
-            shape=shape,
-            strides=_strides(shape, _major_to_minor(value)),
-            address=value.unsafe_buffer_pointer(),
-            device="cpu" if device.platform == "cpu" else f"{device.platform}:{device.id}",
-            access="read",
-            why_read="jax arrays are immutable",
-            unlike=f"jax packs two elements of {dtype} into a byte" if dtype in SUB_BYTE else None,
-        ),
+        return JaxSource(array, Facts(framework="jax", dtype=dtype, shape=known_shape(array), refusal=refusal))
+    local = array if len(array.sharding.device_set) == 1 else array.addressable_data(0)
+    local.block_until_ready()  # the address is known before the values are there
+    (device,) = local.sharding.device_set
+    shape = local.shape
+    facts = Facts(
+        framework="jax",
+        dtype=dtype,
+        shape=shape,
+        strides=_strides(shape, _major_to_minor(local)),
+        address=local.unsafe_buffer_pointer(),
+        device=_device_name(device),
+        access="read",
+        why_read="jax arrays are immutable",
+        unlike=f"jax packs two elements of {dtype} into a byte" if dtype in SUB_BYTE else None,
     )
+    return JaxSource(array, facts, local)
+
+
+def _device_name(device: Any) -> str:
+    """As torch calls it: jax says "gpu" of every maker's."""
+    if device.platform == "cpu":
+        return "cpu"
+    maker = "rocm" if "rocm" in str(getattr(device.client, "platform_version", "")).lower() else "cuda"
+    return f"{maker if device.platform == 'gpu' else device.platform}:{device.id}"
 
 
 def _major_to_minor(array: Any) -> tuple[int, ...]:
@@ -134,12 +171,19 @@ def _refusal(array: Any, dtype: str) -> Refusal | None:
             fix="convert outside the function, or inside jax.pure_callback",
             error=TracedError,
         )
+    if type(array).__name__ == "Ref":
+        return Refusal(problem="a jax Ref is a cell that holds an array", fix="x[...] for the array")
     if dtype not in ITEMSIZE:
         is_key = jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended)
         fix = "jax.random.key_data(x)" if is_key else f'x.astype("{EXACT.get(dtype, "float32")}"), which is exact'
         return Refusal(problem=f"jax's {dtype} has no counterpart elsewhere", fix=fix, error=DTypeError)
     if array.is_deleted():
-        return Refusal(problem="the array was deleted or donated, its memory is gone", fix="convert it before")
+        return Refusal(problem="the array was deleted or donated, its memory is gone", fix="convert it before that")
+    if array.sharding.is_fully_replicated:
+        return None
+    if not array.is_fully_addressable:
+        fix = "jax.experimental.multihost_utils.process_allgather(x)"
+        return Refusal(problem="parts of the array are with other processes", fix=fix)
     if len(array.sharding.device_set) != 1:
         problem = f"the array is spread over {len(array.sharding.device_set)} devices"
         return Refusal(problem=problem, fix="jax.device_put(x, jax.devices()[0]) to gather it")
@@ -147,8 +191,6 @@ def _refusal(array: Any, dtype: str) -> Refusal | None:
 
 
 # ---------------------------------------------------------------------------------------------------------- converting
-
-_PROBE = tuple(range(1, 17))
 
 
 @cache
@@ -164,9 +206,9 @@ def buffer_maker() -> Callable[[Any], Any] | None:
 
         make = _jax.dlpack_managed_tensor_to_buffer
         device = jax.local_devices(backend="cpu")[0]
-        probe = aligned_copy(numpy.array(_PROBE, numpy.int32))
-        array = make(probe.__dlpack__(), device, None, None, 1)
-        if array.unsafe_buffer_pointer() != probe.ctypes.data or tuple(numpy.asarray(array).tolist()) != _PROBE:
+        memory = probe()
+        array = make(memory.__dlpack__(), device, None, None, 1)
+        if array.unsafe_buffer_pointer() != memory.ctypes.data or tuple(numpy.asarray(array).tolist()) != PROBE:
             return None
     except Exception:
         return None
@@ -182,25 +224,22 @@ def capsule_maker() -> Callable[[Any, None], Any] | None:
         from jaxlib import _jax
 
         make: Callable[[Any, None], Any] = _jax.buffer_to_dlpack_managed_tensor
-        array = jax.numpy.array(_PROBE, dtype="int32", device=jax.local_devices(backend="cpu")[0])
-        if tuple(numpy.from_dlpack(_Exporter(make(array, None))).tolist()) != _PROBE:
+        with jax.ensure_compile_time_eval():  # the first use may be inside a traced function
+            array = jax.numpy.array(PROBE, dtype="int32", device=jax.local_devices(backend="cpu")[0])
+        if tuple(numpy.from_dlpack(Exporter(make(array, None))).tolist()) != PROBE:
             return None
     except Exception:
         return None
-    return make
+    # Of the shard, as jax itself does it: to delete an array whose own buffer is exported aborts the process.
+    return lambda array, stream: make(array.addressable_data(0), stream)
 
 
-class _Exporter:
-    """An object with `__dlpack__`, for consumers that take no capsule."""
+def has_buffer_maker() -> bool:
+    return buffer_maker() is not None
 
-    def __init__(self, capsule: Any) -> None:
-        self.capsule = capsule
 
-    def __dlpack__(self, **_: Any) -> Any:
-        return self.capsule
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
+def has_capsule_maker() -> bool:
+    return capsule_maker() is not None
 
 
 @hookimpl
@@ -230,27 +269,28 @@ def _same(source: Source, route: Route) -> Any:
 
 def _direct(source: Source, route: Route) -> Any:
     make = buffer_maker()
-    return _dlpack(source, route) if make is None else make(source.capsule(access="read"))
+    assert make is not None
+    return make(source.quick_capsule(access="read"))
 
 
 def _dlpack(source: Source, route: Route) -> Any:
     import jax
 
     if source.facts.device != "cpu":
-        return jax.dlpack.from_dlpack(source.value)
-    return jax.dlpack.from_dlpack(_Exporter(source.capsule(access="read")))
+        return jax.dlpack.from_dlpack(source.exporter())
+    return jax.dlpack.from_dlpack(Exporter(source.capsule(access="read")))
 
 
 def _buffer(source: Source, route: Route) -> Any:
     import jax
 
-    return jax.numpy.array(numpy.asarray(source.buffer(access="read")), copy=True)
+    return jax.numpy.array(by_buffer(source, "read"), copy=True)
 
 
 def _memoryview(source: Source, route: Route) -> Any:
     import jax
 
-    return jax.numpy.array(numpy.asarray(memoryview(source.buffer(access="read"))), copy=True)
+    return jax.numpy.array(by_memoryview(source, "read"), copy=True)
 
 
 def _array(source: Source, route: Route) -> Any:
@@ -299,12 +339,14 @@ FRAMEWORK = Framework(
     types=(
         "jaxlib._jax.ArrayImpl",
         "jaxlib.xla_extension.ArrayImpl",
+        "jax.Array",  # of which the others are virtual subclasses
         "jax._src.core.Tracer",
+        "jax._src.core.Ref",
         "jax._src.random.prng.PRNGKeyArray",
         "jax._src.prng.PRNGKeyArray",
     ),
     takes=(
-        Door(name="direct", protocol="dlpack", dtypes=DTYPES | FLOAT8),
+        Door(name="direct", protocol="dlpack", dtypes=DTYPES | FLOAT8, ready=has_buffer_maker),
         Door(name="dlpack", protocol="dlpack", dtypes=DTYPES | FLOAT8, host_only=False),
         Door(name="array", protocol="address", shares=False, dtypes=SUB_BYTE),
         Door(name="buffer", protocol="buffer", shares=False, dtypes=NATIVE),

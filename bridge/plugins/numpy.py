@@ -18,6 +18,7 @@ from bridge.core.framework import EXACT, ITEMSIZE, Access, Door, Facts, Framewor
 from bridge.core.memory import NATIVE, aligned_copy, numpy_dtype, over
 from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
+from bridge.plugins._shared import Exporter, by_buffer, by_memoryview
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,9 +27,15 @@ __all__ = ["FRAMEWORK", "NumpySource", "describe", "fresh"]
 
 
 class NumpySource(Source):
-    """An ndarray, or the 0-d ndarray that was made from a scalar."""
+    """A plain ndarray: `value` itself, or the base class's view of it, or what was made of a scalar."""
+
+    __slots__ = ("given",)
 
     value: NDArray[Any]
+
+    def __init__(self, value: NDArray[Any], facts: Facts, given: NDArray[Any] | None = None) -> None:
+        super().__init__(value, facts)
+        self.given = value if given is None else given  # what goes back to NumPy as it came
 
     def capsule(self, *, access: Access, versioned: bool = False) -> Any:
         # NumPy has no code for what ml_dtypes brings, and refuses a legacy capsule of what it must not write.
@@ -87,7 +94,7 @@ def describe(value: Any) -> NumpySource:
     if isinstance(value, numpy.ma.MaskedArray):
         refusal = Refusal(problem="a masked array may have elements without a value", fix=_UNMASK)
         return NumpySource(value, Facts(framework="numpy", dtype=value.dtype.name, shape=value.shape, refusal=refusal))
-    unlike = None
+    unlike, given = None, value if isinstance(value, numpy.ndarray) else None
     if isinstance(value, numpy.generic):
         value, unlike = numpy.asarray(value), "a NumPy scalar has no memory to share"
     elif type(value) is not numpy.ndarray:
@@ -98,7 +105,8 @@ def describe(value: Any) -> NumpySource:
         unlike = "its bytes are in the other order than this machine's"
     if dtype is None:
         refusal = _refusal(value.dtype)
-        return NumpySource(value, Facts(framework="numpy", dtype=value.dtype.name, shape=value.shape, refusal=refusal))
+        facts = Facts(framework="numpy", dtype=value.dtype.name, shape=value.shape, refusal=refusal)
+        return NumpySource(value, facts, given)
     if value.dtype.isnative and value.dtype.char != numpy_dtype(dtype).char:
         value = value.view(numpy_dtype(dtype))  # the same bits by another name in C (ulonglong), which torch refuses
     size = value.itemsize
@@ -118,6 +126,7 @@ def describe(value: Any) -> NumpySource:
             why_read="" if value.flags.writeable else "the ndarray is not writeable",
             unlike=unlike,
         ),
+        given,
     )
 
 
@@ -144,7 +153,7 @@ _DTYPE_REFUSALS = {
 def _refusal(dtype: numpy.dtype[Any]) -> Refusal:
     """Why a dtype goes nowhere, and what the user can make of it."""
     if dtype.names is not None:
-        problem, fix = "a structured array mixes dtypes", f'one field at a time: x["{next(iter(dtype.names), "")}"]'
+        problem, fix = "a structured array mixes dtypes", f'x["{next(iter(dtype.names), "")}"], one field at a time'
     elif dtype.name in EXACT:  # before the kinds: what ml_dtypes brings is of many
         problem, fix = f"{dtype.name} has no counterpart elsewhere", f'x.astype("{EXACT[dtype.name]}"), which is exact'
     elif dtype.type is numpy.void:
@@ -163,19 +172,6 @@ def fresh(array: NDArray[Any]) -> NumpySource:
 # ----------------------------------------------------------------------------------------------------------- converting
 
 
-class _Exporter:
-    """An object for `numpy.from_dlpack`, which takes no capsule."""
-
-    def __init__(self, capsule: Callable[[], Any]) -> None:
-        self.capsule = capsule
-
-    def __dlpack__(self, **_: Any) -> Any:
-        return self.capsule()
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
-
-
 @hookimpl
 def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
     if framework.name != "numpy":
@@ -189,18 +185,19 @@ def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
 
 
 def _same(source: Source, route: Route) -> NDArray[Any]:
+    assert isinstance(source, NumpySource)
     if route.outcome == "share":
-        return source.value  # type: ignore[no-any-return]
+        return source.given
     array = source.value
     return aligned_copy(array if route.dtype == source.facts.dtype else array.astype(numpy_dtype(route.dtype)))
 
 
 def _buffer(source: Source, route: Route) -> NDArray[Any]:
-    return numpy.asarray(source.buffer(access=route.access))
+    return by_buffer(source, route.access)
 
 
 def _memoryview(source: Source, route: Route) -> NDArray[Any]:
-    return numpy.asarray(memoryview(source.buffer(access=route.access)))
+    return by_memoryview(source, route.access)
 
 
 def _array(source: Source, route: Route) -> NDArray[Any]:
@@ -208,7 +205,7 @@ def _array(source: Source, route: Route) -> NDArray[Any]:
 
 
 def _dlpack(source: Source, route: Route) -> NDArray[Any]:
-    return numpy.from_dlpack(_Exporter(lambda: source.capsule(access=route.access, versioned=True)))
+    return numpy.from_dlpack(Exporter(source.capsule(access=route.access, versioned=True)))
 
 
 def _address(source: Source, route: Route) -> NDArray[Any]:
@@ -234,13 +231,18 @@ def _from_bridge() -> Shortcut:
     return numpy.asarray  # the buffer slot answers for every state; bfloat16 comes by `__array__`
 
 
-def _from_torch() -> Shortcut:
+def _from_torch() -> Shortcut | None:
     import torch
+    from torch.autograd import forward_ad
 
+    if not hasattr(forward_ad, "_current_level"):
+        return None
     is_traced = torch._C._functorch.is_functorch_wrapped_tensor
 
     def convert(tensor: Any) -> Any:
-        if is_traced(tensor):  # under functionalize, numpy() gives an array over memory that is nobody's
+        # Under functionalize, and of a storage that was emptied, numpy() gives an array over memory that is nobody's;
+        # under no_grad it takes what requires grad.
+        if tensor.requires_grad or is_traced(tensor) or not tensor.data_ptr() or forward_ad._current_level >= 0:
             return None
         array = tensor.numpy()  # raises for all that is not plain: gradients, conjugates, bfloat16, other devices
         return array if array.flags.c_contiguous else None  # an expanded tensor must not arrive writable

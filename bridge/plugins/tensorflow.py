@@ -29,9 +29,10 @@ from bridge.core.framework import (
     Shortcut,
     Source,
 )
-from bridge.core.memory import ALIGNMENT, NATIVE, aligned_copy, numpy_dtype
+from bridge.core.memory import ALIGNMENT, NATIVE, numpy_dtype
 from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
+from bridge.plugins._shared import PROBE, Exporter, by_buffer, by_memoryview, known_shape, probe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,15 +52,30 @@ def known_dtypes() -> frozenset[str]:
 class TensorflowSource(Source):
     """An eager tensor; of a variable, its value now, which TensorFlow does not change in place while it is shared."""
 
+    __slots__ = ("tensor",)
+
+    def __init__(self, value: Any, facts: Facts, tensor: Any = None) -> None:
+        super().__init__(value, facts)
+        self.tensor = tensor
+
+    def owner(self, *, access: Access) -> Any:
+        return self.tensor
+
     def capsule(self, *, access: Access, versioned: bool = False) -> Any:
-        if self.facts.dtype not in DTYPES:
+        if self.facts.dtype not in DTYPES or not dlpack_works():
             return super().capsule(access=access, versioned=versioned)
         import tensorflow as tf
 
-        return tf.experimental.dlpack.to_dlpack(self.value)
+        return tf.experimental.dlpack.to_dlpack(self.tensor)
+
+    def buffer(self, *, access: Access) -> Any:
+        return self.tensor
+
+    def exporter(self) -> Any:
+        return self.tensor
 
     def ndarray(self) -> NDArray[Any]:
-        return _view(self.value, self.facts.dtype)
+        return _view(self.tensor, self.facts.dtype)
 
 
 def _view(tensor: Any, dtype: str) -> NDArray[Any]:
@@ -89,25 +105,23 @@ def bridge_import(framework: Framework, value: Any) -> Source | None:
     dtype = getattr(getattr(value, "dtype", None), "name", "")
     refusal = _refusal(value, dtype)
     if refusal is not None:
-        return TensorflowSource(value, Facts(framework="tensorflow", dtype=dtype, refusal=refusal))
-    if isinstance(value, tf.Variable):
-        value = value.value()
-    shape = tuple(value.shape)
-    device = value.device.rpartition("device:")[2].lower()
-    return TensorflowSource(
-        value,
-        Facts(
-            framework="tensorflow",
-            dtype=dtype,
-            shape=shape,
-            strides=tuple(prod(shape[axis + 1 :]) for axis in range(len(shape))),
-            address=_view(value, dtype).ctypes.data if device == "cpu:0" else 0,
-            device="cpu" if device == "cpu:0" else device,
-            access="read",
-            why_read="tensorflow tensors are immutable",
-            gradient=is_watched(value),
-        ),
+        facts = Facts(framework="tensorflow", dtype=dtype, shape=known_shape(value), refusal=refusal)
+        return TensorflowSource(value, facts)
+    tensor = value.value() if isinstance(value, tf.Variable) else value
+    shape = tuple(tensor.shape)
+    device = tensor.device.rpartition("device:")[2].lower().replace("gpu", "cuda")  # as torch calls it
+    facts = Facts(
+        framework="tensorflow",
+        dtype=dtype,
+        shape=shape,
+        strides=tuple(prod(shape[axis + 1 :]) for axis in range(len(shape))),
+        address=_view(tensor, dtype).ctypes.data if device == "cpu:0" else 0,
+        device="cpu" if device == "cpu:0" else device,
+        access="read",
+        why_read="tensorflow tensors are immutable",
+        gradient=is_watched(tensor),
     )
+    return TensorflowSource(value, facts, tensor)
 
 
 def is_watched(tensor: Any) -> bool:
@@ -153,6 +167,15 @@ def _probe_tapes(accept: Callable[[tuple[Callable[[], bool], Callable[[Any], boo
         accept((any_recording, follows))
 
 
+#: A dtype that nobody else has -> how to go on.
+_DTYPE_FIXES = {
+    "string": "tf.strings.to_number(x), if it spells numbers",
+    "resource": "pass the variable itself",
+    "variant": "unpack it with the op that goes with the one that made it",
+    **{f"q{name}": f"tf.bitcast(x, tf.{name})" for name in ("int8", "uint8", "int16", "uint16", "int32")},
+}
+
+
 def _refusal(value: Any, dtype: str) -> Refusal | None:
     """Why there are no bytes to hand over; None: there are."""
     import tensorflow as tf
@@ -162,14 +185,15 @@ def _refusal(value: Any, dtype: str) -> Refusal | None:
     if isinstance(value, tf.SparseTensor):
         return Refusal(problem="a SparseTensor is not dense memory", fix="tf.sparse.to_dense(x)")
     if isinstance(value, tf.IndexedSlices):
-        return Refusal(problem="IndexedSlices are not dense memory", fix="tf.convert_to_tensor(x)")
+        fix = "x.values and x.indices, one at a time" if value.dense_shape is None else "tf.convert_to_tensor(x)"
+        return Refusal(problem="IndexedSlices are not dense memory", fix=fix)
     traced = not tf.executing_eagerly() if isinstance(value, tf.Variable) else not hasattr(value, "numpy")
     if traced:
         problem = "the tensor is traced by tf.function, it has no values yet"
         fix = "convert outside the function, or inside tf.py_function"
         return Refusal(problem=problem, fix=fix, error=TracedError)
     if dtype not in known_dtypes():
-        fix = "tf.bitcast or tf.cast to a dtype that both sides have"
+        fix = _DTYPE_FIXES.get(dtype, 'tf.cast(x, "float32"), which may round')
         return Refusal(problem=f"tensorflow's {dtype} has no counterpart elsewhere", fix=fix, error=DTypeError)
     return None
 
@@ -186,7 +210,7 @@ def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
         return tensor
     import tensorflow as tf
 
-    with tf.device(route.device):
+    with tf.device(route.device.replace("cuda", "GPU")):
         return tf.identity(tensor)
 
 
@@ -196,7 +220,7 @@ def _same(source: Source, route: Route) -> Any:
     import tensorflow as tf
 
     if route.dtype != source.facts.dtype:
-        return tf.cast(source.value, route.dtype)
+        return tf.cast(tf.convert_to_tensor(source.value), route.dtype)
     return tf.constant(source.ndarray())
 
 
@@ -214,40 +238,64 @@ def tensor_maker() -> tuple[Callable[[Any, Any], Any], Callable[[], Any]] | None
         current = context.context
         current().ensure_initialized()
         make = pywrap_tfe.TFE_FromDlpackCapsule
-        probe = aligned_copy(numpy.arange(1, 17, dtype=numpy.int32))
-        tensor = make(probe.__dlpack__(), current()._handle)
-        if _view(tensor, "int32").ctypes.data != probe.ctypes.data or tensor.numpy().tolist() != probe.tolist():
+        memory = probe()
+        tensor = make(memory.__dlpack__(), current()._handle)
+        if not _is_over(tensor, memory):
             return None
     except Exception:
         return None
     return make, current
 
 
+@cache
+def dlpack_works() -> bool:
+    """Whether TensorFlow's public functions for capsules, which it calls experimental, do what is known of them."""
+    import tensorflow as tf
+
+    try:
+        memory = probe()
+        tensor = tf.experimental.dlpack.from_dlpack(memory.__dlpack__())
+        back = numpy.from_dlpack(Exporter(tf.experimental.dlpack.to_dlpack(tensor)))
+    except Exception:
+        return False
+    return _is_over(tensor, memory) and back.ctypes.data == memory.ctypes.data and tuple(back.tolist()) == PROBE
+
+
+def has_tensor_maker() -> bool:
+    return tensor_maker() is not None
+
+
+def _is_over(tensor: Any, memory: NDArray[Any]) -> bool:
+    """Whether the tensor shares the memory of a probe."""
+    return _view(tensor, "int32").ctypes.data == memory.ctypes.data and tuple(tensor.numpy().tolist()) == PROBE
+
+
 def _capsule(source: Source, route: Route) -> Any:
     direct = tensor_maker()
-    if direct is None:
-        return _dlpack(source, route)
+    assert direct is not None
     make, context = direct
-    return make(source.capsule(access="read"), context()._handle)
+    return make(source.quick_capsule(access="read"), context()._handle)
 
 
 def _dlpack(source: Source, route: Route) -> Any:
     import tensorflow as tf
 
-    return tf.experimental.dlpack.from_dlpack(source.capsule(access="read"))
+    host = source.facts.device == "cpu"
+    capsule = source.capsule(access="read") if host else source.exporter().__dlpack__()
+    return tf.experimental.dlpack.from_dlpack(capsule)
 
 
 def _buffer(source: Source, route: Route) -> Any:
     import tensorflow as tf
 
-    return tf.constant(numpy.asarray(source.buffer(access="read")))
+    return tf.constant(by_buffer(source, "read"))
 
 
 def _memoryview(source: Source, route: Route) -> Any:
     import tensorflow as tf
 
     # By way of NumPy: TensorFlow walks a memoryview itself like a sequence, which fails beyond one axis.
-    return tf.constant(numpy.asarray(memoryview(source.buffer(access="read"))))
+    return tf.constant(by_memoryview(source, "read"))
 
 
 def _array(source: Source, route: Route) -> Any:
@@ -300,8 +348,8 @@ FRAMEWORK = Framework(
         "tensorflow.python.framework.indexed_slices.IndexedSlices",
     ),
     takes=(
-        Door(name="capsule", protocol="dlpack", dtypes=DTYPES),
-        Door(name="dlpack", protocol="dlpack", dtypes=DTYPES),
+        Door(name="capsule", protocol="dlpack", dtypes=DTYPES, ready=has_tensor_maker),
+        Door(name="dlpack", protocol="dlpack", dtypes=DTYPES, host_only=False, ready=dlpack_works),
         Door(name="array", protocol="address", shares=False, dtypes=FLOAT8 | SUB_BYTE),
         Door(name="buffer", protocol="buffer", shares=False, dtypes=NATIVE),
         Door(name="memoryview", protocol="buffer", shares=False, dtypes=NATIVE),

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core.errors import DTypeError, TracedError
 from bridge.core.framework import DTYPES, FLOAT8, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
-from bridge.core.memory import NATIVE, numpy_dtype, over
+from bridge.core.memory import NATIVE, over
 from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
+from bridge.plugins._shared import PROBE, known_shape, probe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FRAMEWORK", "TorchSource"]
+__all__ = ["FRAMEWORK", "TorchSource", "describe"]
 
 
 @cache
@@ -35,20 +36,30 @@ def known_dtypes() -> frozenset[str]:
 class TorchSource(Source):
     """A tensor. What it hands out is detached; `route.choose` has seen to it that this is wanted."""
 
+    def owner(self, *, access: Access) -> Any:
+        return self.value.detach()  # holds the memory also when the tensor itself is set to other memory
+
     def capsule(self, *, access: Access, versioned: bool = False) -> Any:
         import torch
 
         tensor = self.value.detach()
         return tensor.__dlpack__(max_version=(1, 0)) if versioned else torch.utils.dlpack.to_dlpack(tensor)
 
+    def exporter(self) -> Any:
+        return self.value.detach()
+
     def ndarray(self) -> NDArray[Any]:
         tensor = self.value.detach().resolve_conj().resolve_neg().cpu()
-        if self.facts.dtype in NATIVE:
-            return tensor.numpy()  # type: ignore[no-any-return]
+        # Not tensor.numpy(): it knows no ml_dtypes dtype, and fails where torch was built for another NumPy.
+        return over(tensor, tensor.data_ptr(), self.facts.dtype, tuple(tensor.shape), tensor.stride(), writable=True)
+
+    def fresh(self) -> Source | None:
+        if self.facts.device == "cpu":
+            return None
         import torch
 
-        raw = torch.uint8 if self.facts.itemsize == 1 else torch.int16
-        return tensor.view(raw).numpy().view(numpy_dtype(self.facts.dtype))  # type: ignore[no-any-return]
+        resolved = self.value.detach().resolve_conj().resolve_neg()
+        return describe(resolved.clone(memory_format=torch.contiguous_format))
 
 
 # ---------------------------------------------------------------------------------------------------------- describing
@@ -56,42 +67,55 @@ class TorchSource(Source):
 
 @hookimpl
 def bridge_import(framework: Framework, value: Any) -> Source | None:
-    if framework.name != "torch":
-        return None
-    dtype = str(value.dtype).removeprefix("torch.")
-    refusal = _refusal(value, dtype)
+    return describe(value) if framework.name == "torch" else None
+
+
+def describe(tensor: Any) -> TorchSource:
+    """A tensor of any subclass as a source."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    refusal = _refusal(tensor, dtype)
     if refusal is not None:
-        return TorchSource(value, Facts(framework="torch", dtype=dtype, refusal=refusal))
+        return TorchSource(tensor, Facts(framework="torch", dtype=dtype, shape=known_shape(tensor), refusal=refusal))
     unlike = None
-    if value.is_conj():
+    if tensor.is_conj():
         unlike = "it is a conjugate view: its bytes are not conjugated yet"
-    elif value.is_neg():
+    elif tensor.is_neg():
         unlike = "it is a negative view: its bytes do not have their signs yet"
     return TorchSource(
-        value,
+        tensor,
         Facts(
             framework="torch",
             dtype=dtype,
-            shape=tuple(value.shape),
-            strides=value.stride(),
-            address=value.data_ptr(),
-            device=str(value.device),
+            shape=tuple(tensor.shape),
+            strides=tensor.stride(),
+            address=tensor.data_ptr(),
+            device=str(tensor.device),
             unlike=unlike,
-            gradient=value.requires_grad,
+            gradient=tensor.requires_grad or _has_tangent(tensor),
         ),
     )
+
+
+def _has_tangent(tensor: Any) -> bool:
+    """Whether forward differentiation carries a derivative with it, which requires_grad does not say."""
+    from torch.autograd import forward_ad
+
+    return getattr(forward_ad, "_current_level", 0) >= 0 and forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def _refusal(tensor: Any, dtype: str) -> Refusal | None:
     """Why the tensor has no bytes of its values to hand over; None: it has."""
     import torch
 
+    if torch.nn.parameter.is_lazy(tensor):
+        return Refusal(problem="a parameter of a lazy module has no shape yet", fix="call its module once")
     if tensor.is_nested:
         return Refusal(problem="a nested tensor has no single shape", fix="torch.nested.to_padded_tensor(x, 0)")
     if tensor.layout is not torch.strided:
         return Refusal(problem=f"a {tensor.layout} tensor is not dense memory", fix="x.to_dense()")
     if tensor.is_meta:
-        return Refusal(problem="a meta tensor has a shape and no values", fix='create it on device="cpu"')
+        fix = 'torch.empty_like(x, device="cpu") for the shape: there are no values'
+        return Refusal(problem="a meta tensor has a shape and no values", fix=fix)
     if tensor.is_quantized:
         fix = "x.dequantize() for the values, x.int_repr() for the integers"
         return Refusal(problem=f"a quantised tensor ({dtype}) holds codes, not values", fix=fix, error=DTypeError)
@@ -106,6 +130,10 @@ def _refusal(tensor: Any, dtype: str) -> Refusal | None:
         if functorch.is_gradtrackingtensor(tensor):
             traced_by = "grad (or vjp, jvp)"
         return _refusal_of_traced(f"torch.func.{traced_by}")
+    if tensor.data_ptr() == 0 and tensor.numel() != 0:
+        if tensor._is_zerotensor():
+            return Refusal(problem="a tensor of zeros that torch has not written has no memory", fix="x.clone()")
+        return Refusal(problem="the tensor has no memory: its storage was emptied", fix="convert it before that")
     return None
 
 
@@ -118,6 +146,7 @@ def _refusal_of_traced(traced_by: str) -> Refusal:
 
 
 _DTYPE_FIXES = {
+    "complex32": "x.to(torch.complex64), which is exact",
     "float4_e2m1fn_x2": "x.view(torch.uint8) for the bytes: two values each, the first in the low four bits",
     # torch computes nothing with these, not even a copy, and does not say how they lie in memory.
     **{f"{kind}{bits}": f"x.view(torch.{kind}8) for the bytes" for kind in ("int", "uint") for bits in range(1, 8)},
@@ -137,9 +166,8 @@ def _refusal_of_subclass(tensor: Any) -> Refusal | None:
             pass
     if type(tensor).__name__ in ("FakeTensor", "FunctionalTensor"):
         return _refusal_of_traced("torch.compile (or torch.export, make_fx)")
-    return Refusal(
-        problem=f"a {type(tensor).__name__} has no memory of its own", fix="convert the tensor that it wraps"
-    )
+    fix = "x.to_tensor(0)" if hasattr(tensor, "to_tensor") else "convert the tensor that it wraps"
+    return Refusal(problem=f"a {type(tensor).__name__} has no memory of its own", fix=fix)
 
 
 # ---------------------------------------------------------------------------------------------------------- converting
@@ -169,6 +197,21 @@ def exchange_api() -> Any:
         return None
 
 
+def has_exchange() -> bool:
+    return exchange_api() is not None
+
+
+@cache
+def numpy_works() -> bool:
+    """Whether torch and the installed NumPy understand each other: "Numpy is not available" where they do not."""
+    import torch
+
+    try:
+        return bool(torch.from_numpy(probe()).tolist() == list(PROBE))
+    except Exception:
+        return False
+
+
 @hookimpl
 def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
     if framework.name != "torch":
@@ -189,14 +232,15 @@ def _same(source: Source, route: Route) -> Any:
 def _exchange(source: Source, route: Route) -> Any:
     from bridge.core import _native
 
-    api = exchange_api()
-    tensor = None if api is None or route.access == "read" else _native.torch_export(api, source.value)
+    tensor = None if route.access == "read" else _native.torch_export(exchange_api(), source.value)
     return _dlpack(source, route) if tensor is None else tensor
 
 
 def _dlpack(source: Source, route: Route) -> Any:
     import torch
 
+    if source.facts.device != "cpu":
+        return torch.from_dlpack(source.exporter())
     return torch.utils.dlpack.from_dlpack(source.capsule(access=route.access, versioned=True))
 
 
@@ -265,7 +309,9 @@ def _from_bridge() -> Shortcut | None:
     return partial(_native.torch_export, api)
 
 
-def _from_numpy() -> Shortcut:
+def _from_numpy() -> Shortcut | None:
+    if not numpy_works():
+        return None
     import torch
 
     from_numpy = torch.from_numpy
@@ -285,9 +331,9 @@ FRAMEWORK = Framework(
     install='pip install "bridge-arrays[torch]"',
     types=("torch.Tensor", "torch.nn.parameter.Parameter"),
     takes=(
-        Door(name="exchange", protocol="exchange", sources=frozenset({"bridge"})),
-        Door(name="numpy", protocol="ndarray"),
-        Door(name="address", protocol="address", sources=frozenset({"numpy"})),
+        Door(name="exchange", protocol="exchange", sources=frozenset({"bridge"}), ready=has_exchange),
+        Door(name="numpy", protocol="ndarray", ready=numpy_works),
+        Door(name="address", protocol="address", sources=frozenset({"numpy"}), ready=numpy_works),
         Door(name="dlpack", protocol="dlpack", host_only=False),
         Door(name="buffer", protocol="buffer", strides="row-major", dtypes=NATIVE),
         Door(name="memoryview", protocol="buffer", strides="row-major", dtypes=NATIVE),
