@@ -182,7 +182,8 @@ def torch_import(api: Capsule, tensor: Any, readonly: bool = False) -> array | N
 def written_elsewhere(view: Any, /) -> bool:
     """Whether a read-only ndarray or memoryview looks at memory that another view of it can write."""
 
-def _after_fork_in_child() -> None: ...
+def _after_fork_in_child() -> None:
+    """Forgets the threads and the evaluations of the parent process."""
 
 def _bytes_lease(a: array, /) -> Any:
     """A lease that exports a's elements as flat row-major bytes, read-only."""

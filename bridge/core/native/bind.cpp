@@ -135,7 +135,8 @@ PyObject* after_fork_in_child(PyObject*, PyObject*) {
 }
 
 PyMethodDef methods[] = {
-    {"_after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},
+    {"_after_fork_in_child", after_fork_in_child, METH_NOARGS,
+     "_after_fork_in_child()\n--\n\nForgets the threads and the evaluations of the parent process."},
     {"eval", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(eval)), METH_FASTCALL,
      "eval(*args)\n--\n\nCompute the arrays in the arguments (arrays, and dicts, lists and tuples of them). What is "
      "computed stays computed."},
