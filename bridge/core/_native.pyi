@@ -191,7 +191,7 @@ def _bytes_lease(a: array, /) -> Any:
 def _dtype(name: str, /) -> Dtype: ...
 
 class Dtype:
-    """Type of the elements of an array: one of fifteen interned objects."""
+    """Type of the elements of an array: one of twenty-four interned objects."""
 
     @property
     def name(self) -> str:
