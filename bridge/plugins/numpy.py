@@ -179,8 +179,9 @@ def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
     array = _DOORS[route.door or ""](source, route)
     if route.access == "write" or not array.flags.writeable:
         return array
-    array = array.view()
-    array.flags.writeable = False
+    if array is source.value:
+        array = array.view()
+    array.flags.writeable = False  # not on a view of it: that could be made writable again, its base being so
     return array
 
 
