@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from isolated import run_code
 
 import bridge
 from bridge.cli import doctor, main
@@ -151,6 +152,22 @@ def test_a_framework_that_does_not_answer(monkeypatch):
     monkeypatch.setattr(subprocess, "run", wait)
     (plugins,) = next(section for section in doctor.diagnose(timeout=9) if section.title == "plugins").rows
     assert (plugins.mark, plugins.detail) == ("broken", "no answer within 9 seconds")
+
+
+def test_a_fast_door_that_does_not_work():
+    """Without torch's table of functions another door is taken: that works, is slower, and is said."""
+    code = (
+        "import torch; del torch.Tensor.__dlpack_c_exchange_api__;"
+        "from bridge.cli import doctor, probe;"
+        "print([doctor._way(way) for way in probe.framework('torch')['ways']])"
+    )
+    done = run_code(code)
+    rows = eval(done.stdout, {"Row": doctor.Row})
+    assert [(row.mark, row.name, row.state) for row in rows] == [
+        ("slow", "bridge -> torch", "shared by dlpack"),
+        ("slow", "torch -> bridge", "shared by dlpack"),
+    ]
+    assert all("exchange does not work with this version" in row.detail for row in rows)
 
 
 def test_the_text_is_aligned(monkeypatch, capsys):
