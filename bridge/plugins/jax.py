@@ -108,7 +108,7 @@ def describe(array: Any) -> JaxSource:
     refusal = _refusal(array, dtype)
     if refusal is not None:
         return JaxSource(array, Facts(framework="jax", dtype=dtype, shape=known_shape(array), refusal=refusal))
-    local = array if len(array.sharding.device_set) == 1 else array.addressable_data(0)
+    local = array.addressable_data(0)  # holds the memory on its own, also when the array is deleted or donated
     local.block_until_ready()  # the address is known before the values are there
     (device,) = local.sharding.device_set
     shape = local.shape
@@ -339,7 +339,8 @@ FRAMEWORK = Framework(
     types=(
         "jaxlib._jax.ArrayImpl",
         "jaxlib.xla_extension.ArrayImpl",
-        "jax.Array",  # of which the others are virtual subclasses
+        "jax.Array",  # an abstract class, of which the next two are virtual subclasses; its name has changed
+        "jax.jaxlib._jax.Array",
         "jax._src.core.Tracer",
         "jax._src.core.Ref",
         "jax._src.random.prng.PRNGKeyArray",

@@ -179,7 +179,7 @@ def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
     array = _DOORS[route.door or ""](source, route)
     if route.access == "write" or not array.flags.writeable:
         return array
-    if array is source.value:
+    if array is source.value or array is getattr(source, "given", None):  # the caller's own
         array = array.view()
     array.flags.writeable = False  # not on a view of it: that could be made writable again, its base being so
     return array

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from cases.case import Case
-from exchange.arrays import FOREIGN, address, counting, make, values
+from exchange.arrays import FOREIGN, address, aligned, counting, make, values
 from isolated import run_code
 
 import bridge
@@ -501,7 +501,76 @@ def test_D26_what_no_address_can_count_is_refused():
     assert sys.maxsize == 2**63 - 1
 
 
-# --------------------------------------------------------------------------------------------------------------- others
+# -------------------------------------------------------------------------------------- float8 and four bits (D19, D20)
+
+LACKS = {"torch": {"float8_e4m3b11fnuz"}, "tensorflow": {"float8_e8m0fnu"}}
+FLOAT8 = ("e4m3fn", "e5m2", "e4m3b11fnuz", "e4m3fnuz", "e5m2fnuz", "e8m0fnu")
+
+
+def every_pattern(dtype: str) -> np.ndarray:
+    """All 256 of them, in memory that everybody can share."""
+    memory = aligned((256,), np.uint8)
+    memory[...] = np.arange(256)
+    return memory.view(getattr(ml_dtypes, dtype))
+
+
+def bits(array: Any) -> list[int]:
+    return bridge.to("numpy", array, readonly=True).view(np.uint8).tolist()
+
+
+@pytest.mark.parametrize("name", FLOAT8)
+@pytest.mark.parametrize(("source", "target"), list(permutations(EVERYONE, 2)))
+def test_D19_float8_goes_wherever_both_sides_have_it(source: str, target: str, name: str):
+    """Every bit pattern; shared but for TensorFlow, which has no way to share it; else DTypeError with an exact way."""
+    dtype = f"float8_{name}"
+    if dtype in LACKS.get(source, ()):
+        with pytest.raises(bridge.DTypeError, match=f"{source} has no {dtype}"):
+            bridge.to(source, every_pattern(dtype))
+        return
+    array = bridge.to(source, every_pattern(dtype), copy=True)
+    if dtype in LACKS.get(target, ()):
+        exact = "bfloat16" if name == "e8m0fnu" else "float16"
+        with pytest.raises(bridge.DTypeError, match=rf"{target} has no {dtype}(.|\n)*dtype='{exact}'"):
+            bridge.to(target, array)
+        assert exact in str(bridge.to(target, array, dtype=exact).dtype)
+        return
+    with bridge.record() as log:
+        result = bridge.to(target, array, readonly=True)
+    assert dtype in str(result.dtype)
+    assert bits(result) == list(range(256))
+    assert log[0].shared == (target != "tensorflow")
+
+
+FOUR_BITS = {"int4": range(-8, 8), "uint4": range(16), "float4_e2m1fn": (0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.5, -1, -3, -6)}
+
+
+@pytest.mark.parametrize("dtype", FOUR_BITS)
+@pytest.mark.parametrize(("source", "target"), list(permutations([n for n in EVERYONE if n != "torch"], 2)))
+def test_D20_types_of_four_bits_arrive_with_their_values(source: str, target: str, dtype: str):
+    """Repacked for and from jax, which puts two in a byte: that is a copy, the receipt says so, copy=False refuses."""
+    wanted = list(FOUR_BITS[dtype])
+    array = bridge.to(source, np.array(wanted).astype(getattr(ml_dtypes, dtype)))
+    with bridge.record() as log:
+        result = bridge.to(target, array)
+    assert dtype in str(result.dtype)
+    assert np.asarray(bridge.to("numpy", result)).astype(np.float32).tolist() == wanted
+    if "jax" in (source, target):
+        assert log[0].copied
+        with pytest.raises(bridge.CopyRequired, match="cannot be shared"):
+            bridge.to(target, array, copy=False)
+
+
+@pytest.mark.parametrize("dtype", FOUR_BITS)
+def test_D20_torch_has_their_names_and_no_values(dtype: str):
+    """Refused with the dtype that has every value, which works; bytes are what torch calls them."""
+    x = np.array(list(FOUR_BITS[dtype])).astype(getattr(ml_dtypes, dtype))
+    exact = {"int4": "int8", "uint4": "uint8"}.get(dtype, "float16")
+    with pytest.raises(bridge.DTypeError, match=rf"torch has no {dtype}(.|\n)*dtype='{exact}'"):
+        bridge.to("torch", x)
+    assert bridge.to("torch", x, dtype=exact).tolist() == list(FOUR_BITS[dtype])
+
+
+# --------------------------------------------------------------------------------------------------------- others (D28)
 
 
 def test_D28_bfloat16_of_the_gpu_passes_through():
