@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
-from dataclasses import dataclass
+from collections import Counter, OrderedDict, defaultdict, namedtuple
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -135,3 +135,179 @@ def test_a_readonly_import_is_a_promise():
     assert _native.frozen_reason(bridge.asarray(x)) is not None
     assert _native.frozen_reason(bridge.asarray(x, readonly=True)) is None
     assert _native.frozen_reason(bridge.from_(x, readonly=True)) is None
+
+
+# Containers of their own kind.
+
+
+@dataclass
+class Base:
+    weight: Any
+
+
+@dataclass(slots=True)
+class Derived(Base):
+    bias: Any = None
+    total: Any = field(init=False)
+
+
+@dataclass
+class Counted:
+    weight: Any
+    calls: Any = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.calls += 1
+
+
+class Labelled(list):
+    """A list with an attribute, made from separate arguments."""
+
+    def __init__(self, *items: Any, label: str) -> None:
+        super().__init__(items)
+        self.label = label
+
+
+class Pair(tuple):
+    """A tuple whose constructor takes its items one by one."""
+
+    def __new__(cls, *items: Any) -> Pair:
+        return super().__new__(cls, items)
+
+
+class Twice(namedtuple("Twice", "a b")):
+    """A namedtuple whose constructor takes fewer arguments than it has fields."""
+
+    def __new__(cls, a: Any) -> Twice:
+        return super().__new__(cls, a, a)
+
+
+class Attributes(dict):
+    """A dictionary whose keys are attributes."""
+
+    def __init__(self, **items: Any) -> None:
+        super().__init__(**items)
+        self.__dict__ = self
+
+
+class Mirrored(OrderedDict):
+    """A dictionary that keeps each value as an attribute, too."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        setattr(self, key, value)
+
+
+def test_containers_with_constructors_of_their_own():
+    """None of them is called: the new container has the class, the attributes and the new items of the old one."""
+    x = counting((3,))
+    labelled, pair, twice = bridge.to("bridge", [Labelled(x, 2, label="a"), Pair(x, x), Twice(x)])
+    assert (type(labelled), labelled.label, labelled[1].item()) == (Labelled, "a", 2)
+    assert (type(pair), len(pair)) == (Pair, 2)
+    assert (type(twice), twice.a.tolist(), twice.b.tolist()) == (Twice, [0, 1, 2], [0, 1, 2])
+
+
+def test_dictionaries_whose_keys_are_attributes():
+    """Both ways to read a value give the new one; a Counter counts nothing."""
+    x = counting((3,))
+    mirrored = Mirrored()
+    mirrored["a"] = x
+    for new in (bridge.to("torch", Attributes(a=x)), bridge.to("torch", mirrored)):
+        assert new.a is new["a"]
+        assert new.a.data_ptr() == address(x)
+    assert bridge.to("numpy", Counter(a=3))["a"].item() == 3
+
+
+def test_dataclasses_by_inheritance_slots_and_fields_without_init():
+    """Every field that has a value is converted, __post_init__ is not run again, what has none has none."""
+    x = counting((3,))
+    derived = Derived(x, x)
+    new = bridge.to("torch", derived)
+    assert (type(new), new.weight.data_ptr(), new.bias.data_ptr()) == (Derived, address(x), address(x))
+    assert not hasattr(new, "total")
+    derived.total = x
+    assert bridge.to("torch", derived).total.data_ptr() == address(x)
+    assert bridge.to("numpy", Counted(x)).calls.item() == 1
+    assert derived.weight is x
+
+
+def test_results_of_torch_that_are_tuples():
+    """torch.return_types come back as themselves."""
+    import torch
+
+    found = torch.max(torch.arange(6.0).reshape(2, 3), dim=1)
+    new = bridge.to("numpy", found)
+    assert (type(new), new.values.tolist(), new.indices.tolist()) == (type(found), [2, 5], [2, 2])
+
+
+def test_nests_without_leaves():
+    """Empty containers and None are there afterwards."""
+    nest = {"a": [], "b": (), "c": {}, "d": [None, [None]], "e": Batch([], {})}
+    assert bridge.to("jax", nest) == nest
+    assert bridge.to("jax", []) == []
+    assert len(bridge.explain("jax", nest)) == 0
+
+
+def test_a_leaf_that_is_no_array_says_where_it_stands():
+    """Text among arrays: nothing is half converted, and the note names the place."""
+    with pytest.raises(BridgeError, match=r"str is no array(.|\n)*leave it out") as caught:
+        bridge.to("torch", {"x": [counting((2,)), {"name": "text"}]})
+    assert caught.value.__notes__ == ["  at:   x['x'][1]['name']"]
+
+
+@pytest.mark.parametrize("build", ["list", "dict", "tuple", "dataclass"])
+def test_a_nest_that_contains_itself(build: str):
+    """An error with the place, by to and by explain; not a recursion without end."""
+    inner: list[Any] = [counting((2,))]
+    nest = {"list": inner, "dict": {"k": inner}, "tuple": (inner,), "dataclass": Layer(inner, None)}[build]
+    inner.append(nest)
+    for verb in (bridge.to, bridge.explain):
+        with pytest.raises(BridgeError, match="contains itself") as caught:
+            verb("torch", nest)
+        assert caught.value.__notes__[0].startswith("  at:   x")
+
+
+def test_a_nest_deeper_than_any_stack():
+    """A hundred thousand lists in one another."""
+    x = counting((3,))
+    nest: Any = x
+    for _ in range(100_000):
+        nest = [nest]
+    new = bridge.to("torch", nest)
+    for _ in range(100_000):
+        (new,) = new
+    assert new.data_ptr() == address(x)
+
+
+@pytest.mark.parametrize("options", [{}, {"copy": True}, {"dtype": "float16"}])
+def test_an_array_that_stands_twice_is_converted_once(options: dict[str, Any]):
+    """Tied weights stay tied, also where they are copied; and so does a container."""
+    x = counting((8,))[::2]  # which jax cannot share
+    shared = [x]
+    with bridge.record() as log:
+        new = bridge.to("jax", {"a": x, "b": (x,), "c": shared, "d": shared}, **options)
+    assert new["a"] is new["b"][0] is new["c"][0]
+    assert new["c"] is new["d"]
+    assert len(log) == 1
+
+
+def test_equal_numbers_are_arrays_of_their_own():
+    """Writing into one zero leaves the other: they were one object only for Python."""
+    first, second = bridge.to("torch", [0, 0])
+    first += 1
+    assert second.item() == 0
+    scalar = np.float32(1)
+    first, second = bridge.to("torch", [scalar, scalar])
+    first += 1
+    assert second.item() == 1
+
+
+def test_a_container_that_cannot_be_made_anew():
+    """Its own error is in the text, and where it stands."""
+
+    class Sealed(dict):
+        def __setitem__(self, key: Any, value: Any) -> None:
+            raise RuntimeError("sealed")
+
+    with pytest.raises(BridgeError, match=r"Sealed cannot be made anew: RuntimeError: sealed(.|\n)*one by one"):
+        bridge.to("torch", [Sealed(a=counting((2,)))])
