@@ -83,7 +83,7 @@ class FrameworkSuite:
     def setup_class(cls) -> None:
         registry.load()
         if cls.plugin is not None and cls.framework not in registry.frameworks:
-            registry.register(cls.plugin)
+            registry.register(cls.plugin, getattr(cls.plugin, "__name__", cls.framework))
             cls._registered = True
         suite = cls()
         with contextlib.suppress(Exception):  # the tests say what is wrong
