@@ -42,11 +42,11 @@ class TorchSource(Source):
     def capsule(self, *, access: Access, versioned: bool = False) -> Any:
         import torch
 
-        tensor = self.value.detach()
+        tensor = _waited_for(self.value)
         return tensor.__dlpack__(max_version=(1, 0)) if versioned else torch.utils.dlpack.to_dlpack(tensor)
 
     def exporter(self) -> Any:
-        return self.value.detach()
+        return _waited_for(self.value)
 
     def ndarray(self) -> NDArray[Any]:
         tensor = self.value.detach().resolve_conj().resolve_neg().cpu()
@@ -60,6 +60,15 @@ class TorchSource(Source):
 
         resolved = self.value.detach().resolve_conj().resolve_neg()
         return describe(resolved.clone(memory_format=torch.contiguous_format))
+
+
+def _waited_for(tensor: Any) -> Any:
+    """The tensor, detached. DLPack has streams for CUDA and ROCm only: what Metal still computes is waited for here."""
+    import torch
+
+    if tensor.device.type == "mps":
+        torch.mps.synchronize()  # without the GIL
+    return tensor.detach()
 
 
 # ---------------------------------------------------------------------------------------------------------- describing

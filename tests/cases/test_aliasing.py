@@ -431,10 +431,12 @@ def test_A13_a_copy_is_exported_as_a_copy(request_copy):
     view = np.asarray(a)
     part = bridge.from_(view)[::2]  # a window of open memory ...
     frozen_out = bridge.broadcast_to(part, (2, SIZE // 2))  # ... that repeats itself: neither writable nor frozen
-    managed = capsules.read(request_copy(frozen_out))
+    capsule = request_copy(frozen_out)
+    managed = capsules.read(capsule)
     assert managed.flags == IS_COPIED
     assert managed.tensor.data != address(frozen_out)
-    assert not capsules.read(fresh().__dlpack__(max_version=(1, 0))).flags & IS_COPIED
+    capsule = fresh().__dlpack__(max_version=(1, 0))
+    assert not capsules.read(capsule).flags & IS_COPIED
 
 
 def test_A13_a_copy_that_comes_in_is_the_engines_own():
