@@ -152,8 +152,10 @@ _DTYPE_REFUSALS = {
 
 def _refusal(dtype: numpy.dtype[Any]) -> Refusal:
     """Why a dtype goes nowhere, and what the user can make of it."""
-    if dtype.names is not None:
-        problem, fix = "a structured array mixes dtypes", f'x["{next(iter(dtype.names), "")}"], one field at a time'
+    if dtype.itemsize == 0:  # jax's float0, the gradient of what has none; records without fields
+        problem, fix = f"elements of {dtype} have no bytes", "numpy.zeros(x.shape), if zeros are meant"
+    elif dtype.names is not None:
+        problem, fix = "a structured array mixes dtypes", f'x["{dtype.names[0]}"], one field at a time'
     elif dtype.name in EXACT:  # before the kinds: what ml_dtypes brings is of many
         problem, fix = f"{dtype.name} has no counterpart elsewhere", f'x.astype("{EXACT[dtype.name]}"), which is exact'
     elif dtype.type is numpy.void:

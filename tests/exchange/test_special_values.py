@@ -478,6 +478,7 @@ def numpy_values() -> dict[str, tuple[Any, str, str]]:
             "x.astype(numpy.float64)",
         ),
         "clongdouble": (np.zeros(3, np.clongdouble), "clongdouble", "x.astype(numpy.complex128)"),
+        "float0": (np.zeros(3, [("float0", "V")]), "no bytes", "numpy.zeros(x.shape)"),
         "masked": (np.ma.array([1.0, 2.0], mask=[0, 1]), "masked", "x.filled(0)"),
         "masked, nothing hidden": (np.ma.array([1.0, 2.0]), "masked", "x.data"),
     }
