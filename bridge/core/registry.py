@@ -155,6 +155,8 @@ class Registry:
 
     def _try(self, entry: EntryPoint) -> None:
         try:
+            if entry.pattern.match(entry.value) is None:
+                raise ValueError(f"{entry.value!r} is not of the form package.module:attribute")
             self._adopt(entry.load(), entry.name, origin=entry.value, distribution=_distribution(entry))
         except KeyboardInterrupt:
             raise
@@ -187,7 +189,9 @@ class Registry:
     def _declared_by(self, plugin: object) -> list[object]:
         for implementation in self.manager.hook.bridge_frameworks.get_hookimpls():
             if implementation.plugin is plugin:
-                declared: Iterable[object] = implementation.function()  # type: ignore[assignment]  # any function
+                declared = implementation.function()
+                if not isinstance(declared, Iterable):
+                    raise TypeError(f"bridge_frameworks() returned {type(declared).__name__}, not a list of Framework")
                 return list(declared)
         return []
 
