@@ -146,6 +146,27 @@ def test_a_thread_that_needs_what_another_computes_lets_others_run():
         assert 1.0 < b[0].item() < 2.0
 
 
+def test_an_owner_that_waits_for_another_thread_when_it_is_dropped():
+    """The evaluation drops the last use of imported memory; its owner joins a thread that waits for this evaluation."""
+    code = """
+from memory.threads import Meanwhile, slow, SLOW
+import threading
+import numpy as np, bridge
+
+class Owner(bytearray):
+    def __del__(self):
+        thread.join(30)
+        print("joined" if not thread.is_alive() else "still waits")
+
+a = slow(bridge.from_(np.frombuffer(Owner(4 * SLOW), np.float32), readonly=True))
+thread = threading.Thread(target=lambda: bridge.eval(a + 1))
+with Meanwhile(thread.start):
+    bridge.eval(a)
+"""
+    done = run_code(code)
+    assert (done.returncode, done.stdout) == (0, "joined\n"), done.stderr
+
+
 # ----------------------------------------------------------------------------- what changes while an evaluation runs
 
 

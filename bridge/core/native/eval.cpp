@@ -40,6 +40,13 @@ void wait_for_other_thread() {
   --n_waiting;
 }
 
+void wake_others() {
+  if (n_waiting == 0) return;
+  std::lock_guard guard(finished->lock);
+  ++finished->count;
+  finished->changed.notify_all();
+}
+
 bool needs_bytes(const Node* consumer, const Node* operand) {
   if (operand->evaluated()) return false;
   if (operand->op != Op::constant) return true;
@@ -190,6 +197,7 @@ class Evaluation {
     running_ = false;
     *link_ = next_;
     if (next_) next_->link_ = link_;
+    wake_others();  // first: what is released below may run Python code, which may wait for one of them
     for (size_t i = 0; i < steps_.size(); ++i) {
       Node* n = steps_[i].node;
       if (n->evaluated()) {
@@ -198,10 +206,6 @@ class Evaluation {
       }
     }
     for (size_t i = 0; i < steps_.size(); ++i) release(steps_[i].node);
-    if (n_waiting == 0) return;
-    std::lock_guard guard(finished->lock);
-    ++finished->count;
-    finished->changed.notify_all();
   }
 
   Steps steps_;
