@@ -60,12 +60,14 @@ from bridge.core.errors import (
     CopyRequired,
     DTypeError,
     ExchangeError,
+    LinAlgError,
     PluginError,
     PluginWarning,
     TracedError,
     UnknownTarget,
 )
 from bridge.core.interop import asarray, explain, from_, record, to
+from bridge.core.ops import fft, linalg
 from bridge.core.ops.arithmetic import (
     abs,
     add,
@@ -126,9 +128,10 @@ from bridge.core.ops.compare import (
     not_equal,
     where,
 )
-from bridge.core.ops.contract import addmm, inner, matmul, outer, tensordot, vecdot
+from bridge.core.ops.contract import addmm, inner, kron, matmul, outer, tensordot, trace, vecdot
 from bridge.core.ops.create import (
     arange,
+    diag,
     eye,
     full,
     full_like,
@@ -170,6 +173,7 @@ from bridge.core.ops.shape import (
     broadcast_to,
     concat,
     concatenate,
+    diagonal,
     expand_dims,
     flatten,
     flip,
@@ -240,6 +244,7 @@ __all__ = [
     "Device",
     "Dtype",
     "ExchangeError",
+    "LinAlgError",
     "PluginError",
     "PluginWarning",
     "TracedError",
@@ -300,6 +305,8 @@ __all__ = [
     "count_nonzero",
     "cpu",
     "degrees",
+    "diag",
+    "diagonal",
     "divide",
     "divmod",
     "e",
@@ -312,6 +319,7 @@ __all__ = [
     "explain",
     "expm1",
     "eye",
+    "fft",
     "flatten",
     "flip",
     "float4_e2m1fn",
@@ -354,10 +362,12 @@ __all__ = [
     "isnan",
     "isneginf",
     "isposinf",
+    "kron",
     "leases",
     "left_shift",
     "less",
     "less_equal",
+    "linalg",
     "linspace",
     "log",
     "log1p",
@@ -431,6 +441,7 @@ __all__ = [
     "tensordot",
     "tile",
     "to",
+    "trace",
     "transpose",
     "tri",
     "tril",

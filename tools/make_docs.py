@@ -18,6 +18,7 @@ from typing import Any
 import bridge
 from bridge.core import dtypes, promotion
 from bridge.core.memory import NATIVE
+from bridge.core.ops import linalg
 from bridge.core.ops.declare import PRIMITIVES, Declaration
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -39,6 +40,7 @@ SETS = {
     "numbers (not bool)": dtypes.NUMERIC,
     "integers, bool": dtypes.INTEGER | dtypes.BOOL,
     "integers": dtypes.INTEGER,
+    "float32, float64, complex": linalg.LAPACK,
 }
 RESULTS = {
     "same": "promoted",
@@ -61,7 +63,11 @@ FAMILIES = {
     "shape": "Shape, joins, repetition",
     "index": "Casts",
     "create": "New arrays",
+    "linalg": "Linear algebra",
+    "fft": "Fourier transforms",
 }
+# Families that are modules of their own: users write bridge.linalg.inv.
+NAMESPACES = ("linalg", "fft")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -108,12 +114,14 @@ def lattice() -> str:
 def family(module: str) -> str:
     """The public names of one module of ops, primitives and composites together, in alphabetical order."""
     source = getattr(bridge.core.ops, module)
+    namespace = source if module in NAMESPACES else bridge
     names = [
         name
-        for name in sorted(bridge.__all__)
-        if vars(source).get(name) is getattr(bridge, name) and is_home(source, name)
+        for name in sorted(namespace.__all__)
+        if vars(source).get(name) is getattr(namespace, name) and is_home(source, name)
     ]
-    return table(("function", "dtypes", "result", "what it gives", "error"), [op_row(name) for name in names])
+    rows = [op_row(namespace, name) for name in names]
+    return table(("function", "dtypes", "result", "what it gives", "error"), rows)
 
 
 def is_home(source: Any, name: str) -> bool:
@@ -124,8 +132,8 @@ def is_home(source: Any, name: str) -> bool:
     )
 
 
-def op_row(name: str) -> tuple[str, ...]:
-    function = getattr(bridge, name)
+def op_row(namespace: Any, name: str) -> tuple[str, ...]:
+    function = getattr(namespace, name)
     declaration = next((one for one in PRIMITIVES.values() if one.call is function), None)
     if declaration is None:
         plain = [
@@ -151,7 +159,7 @@ def accepted(declaration: Declaration) -> str:
 
 
 def result(declaration: Declaration) -> str:
-    return "" if declaration.kind in ("view", "structured") else RESULTS[declaration.result]
+    return "" if declaration.kind in ("view", "structured", "host") else RESULTS[declaration.result]
 
 
 def bound(declaration: Declaration) -> str:

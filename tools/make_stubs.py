@@ -46,8 +46,8 @@ DTYPES: dict[str, Dtype]
 FUNCTIONS = {
     "clear_cache": "() -> None",
     "copy": "(a: array, /) -> array",
-    "declare": "(name: str, kind: str, *, arity: int | None = None, accepts: int = 0, result: str = 'same') "
-    "-> Primitive",
+    "declare": "(name: str, kind: str, *, arity: int | None = None, accepts: int = 0, result: str = 'same', "
+    "plan: Callable[..., Any] = ...) -> Primitive",
     "describe_capsule": "(capsule: Capsule, /) -> tuple[tuple[int, int, int], tuple[int, ...], Strides, int, "
     "tuple[int, int], int, bool]",
     "eval": "(*args: Any) -> None",
@@ -69,6 +69,7 @@ FUNCTIONS = {
     "import_buffer": "(obj: Any, *, readonly: bool = False, written: bool = False) -> array",
     "import_dlpack": "(capsule: Capsule, *, readonly: bool = False, written: bool = False) -> array",
     "is_evaluated": "(a: array, /) -> bool",
+    "host": "(function: Callable[..., Any], operands: tuple[array, ...], results: Any, stream: Stream, /) -> Any",
     "isa_name": "() -> str",
     "leases": "(a: array, /) -> list[dict[str, str]]",
     "offer": "(a: array, dtypes: int, alignment: int, layout: int, access: Access, versioned: bool, holder: str, /) "

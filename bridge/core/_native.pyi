@@ -22,8 +22,16 @@ def clear_cache() -> None:
 def copy(a: array, /) -> array:
     """An evaluated array with the same values in dense memory of its own."""
 
-def declare(name: str, kind: str, *, arity: int | None = None, accepts: int = 0, result: str = "same") -> Primitive:
-    """Register a primitive declared in Python and return its native callable."""
+def declare(
+    name: str,
+    kind: str,
+    *,
+    arity: int | None = None,
+    accepts: int = 0,
+    result: str = "same",
+    plan: Callable[..., Any] = ...,
+) -> Primitive:
+    """Register a primitive declared in Python and return its native callable. A host primitive calls `plan`."""
 
 def describe_capsule(
     capsule: Capsule, /
@@ -119,6 +127,11 @@ def import_dlpack(capsule: Capsule, *, readonly: bool = False, written: bool = F
 
 def is_evaluated(a: array, /) -> bool:
     """Whether the array's values have been computed."""
+
+def host(function: Callable[..., Any], operands: tuple[array, ...], results: Any, stream: Stream, /) -> Any:
+    """The lazy result of a Python function over NumPy arrays. `results` is (dtype, shape) for one array, or a list
+    of them for a tuple of arrays.
+    """
 
 def isa_name() -> str:
     """SIMD level in use: v2, v3, v4 (x86-64), neon or generic."""

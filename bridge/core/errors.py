@@ -11,6 +11,7 @@ __all__ = [
     "CopyRequired",
     "DTypeError",
     "ExchangeError",
+    "LinAlgError",
     "PluginError",
     "PluginWarning",
     "TracedError",
@@ -50,6 +51,10 @@ class PluginError(BridgeError):
 
 class AxisError(BridgeError, ValueError, IndexError):
     """An axis is out of bounds. Both a ValueError and an IndexError, as NumPy's."""
+
+
+class LinAlgError(BridgeError, ValueError):
+    """A matrix has no inverse, no factorisation of the kind asked for, or an iteration did not converge."""
 
 
 class PluginWarning(UserWarning):

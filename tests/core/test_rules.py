@@ -194,8 +194,8 @@ def call(op: Declaration, operands: list[bridge.array], parameters: dict) -> bri
 
 
 def test_every_linear_op_is_tried():
-    """All views and structured ops that have rules of their own are in the table above."""
-    ruled = {op.name for op in PRIMITIVES.values() if op.transpose is not None}
+    """All views and structured ops that have rules of their own are in the table above; test_fft.py tries its own."""
+    ruled = {op.name for op in PRIMITIVES.values() if op.transpose is not None and op.kind != "host"}
     assert ruled == {*LINEAR, "cast"}
     for op in PRIMITIVES.values():
         if op.kind in ("view", "structured") and op.of is not None:

@@ -52,6 +52,9 @@ struct LeaseObject;
 bool is_open(LeaseObject*);  // somebody can write the bytes that it holds
 // A lease on the bytes of an evaluated node that Python code can hold. It exports them as flat bytes.
 PyObject* new_lease(Node*, Access, const char* holder, const char* protocol);
+// A read-only ndarray over the bytes of an evaluated node, for code of the engine's own. It keeps the bytes alive; it is
+// no lease, so nothing else holds them still.
+PyObject* readonly_ndarray(const Node*);
 
 // array_methods.cpp
 extern PyMethodDef array_methods[];

@@ -7,6 +7,7 @@
 #include "doors.h"
 #include "eval.h"
 #include "front.h"
+#include "host.h"
 #include "isa.h"
 #include "memory.h"
 #include "primitive.h"
@@ -149,8 +150,11 @@ PyMethodDef methods[] = {
     {"_bytes_lease", new_lease_for_bytes, METH_O,
      "_bytes_lease(a)\n--\n\nA lease that exports a's elements as flat row-major bytes, read-only."},
     {"declare", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(declare)), METH_VARARGS | METH_KEYWORDS,
-     "declare(name, kind, *, arity=None, accepts=0, result='same')\n--\n\nRegister a primitive declared in Python and "
-     "return its native callable."},
+     "declare(name, kind, *, arity=None, accepts=0, result='same', plan=None)\n--\n\nRegister a primitive declared in "
+     "Python and return its native callable. A host primitive calls `plan`."},
+    {"host", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(host)), METH_FASTCALL,
+     "host(function, operands, results, stream, /)\n--\n\nThe lazy result of a Python function over NumPy arrays. "
+     "`results` is (dtype, shape) for one array, or a list of them for a tuple of arrays."},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -161,6 +161,16 @@ PyObject* new_lease(Node* n, Access access, const char* holder, const char* prot
   return reinterpret_cast<PyObject*>(lease_for(n, access, holder, protocol));
 }
 
+PyObject* readonly_ndarray(const Node* n) {
+  NodeRef alias(new_node(Op::data, n->dtype, n->ndim, 0));
+  set_shape(alias.get(), n->shape);
+  retain(n->storage);
+  attach_storage(alias.get(), n->storage, n->data, n->strides);
+  LeaseObject* lease = allocate_lease(alias.get());
+  lease->record.access = Access::frozen;
+  return ndarray_over(lease, alias.get());
+}
+
 int array_getbuffer(PyObject* self, Py_buffer* view, int flags) {
   view->obj = nullptr;
   return guard(-1, [&] {

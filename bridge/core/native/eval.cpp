@@ -23,7 +23,27 @@ struct Finished {
 };
 Finished* finished = new Finished;  // another one after a fork: threads that are gone may have held it
 
-void wait_for_other_thread() {
+// A thread that waits, for the thread whose evaluation has what it needs. Under the GIL, under which `count` changes, too.
+struct Waiting {
+  pthread_t thread, owner;
+  uint64_t seen;
+  Waiting* next;
+};
+Waiting* waiting = nullptr;
+
+// The owner waits for this thread, directly or through others, or is this thread: it runs Python code (a host function, a
+// finaliser) in the middle of an evaluation, and that code asks for more.
+bool waits_for_this_thread(pthread_t owner) {
+  while (!pthread_equal(owner, pthread_self())) {
+    const Waiting* w = waiting;
+    while (w && (w->seen != finished->count || !pthread_equal(w->thread, owner))) w = w->next;
+    if (!w) return false;
+    owner = w->owner;
+  }
+  return true;
+}
+
+void wait_for_other_thread(pthread_t owner) {
   uint64_t seen;
   {
     std::lock_guard guard(finished->lock);
@@ -32,12 +52,17 @@ void wait_for_other_thread() {
   // The GIL was held since the running node was seen and its evaluation ends under the GIL, so the end cannot have
   // come before `seen` was read.
   ++n_waiting;
+  Waiting entry{pthread_self(), owner, seen, waiting};
+  waiting = &entry;
   {
     ReleaseGil released;
     std::unique_lock guard(finished->lock);
     finished->changed.wait(guard, [&] { return finished->count != seen; });
   }
   --n_waiting;
+  Waiting** link = &waiting;
+  while (*link != &entry) link = &(*link)->next;
+  *link = entry.next;
 }
 
 void wake_others() {
@@ -61,11 +86,21 @@ class Evaluation {
  public:
   ~Evaluation() { end(); }
 
-  // False: another thread works on a node that is needed.
+  // False: another evaluation works on a node that is needed, `blocked()`.
   bool collect(Node* const* roots, size_t n) {
     for (size_t i = 0; i < n; ++i)
       if (!roots[i]->evaluated() && !visit(roots[i])) return false;
     return true;
+  }
+
+  const Node* blocked() const { return blocked_; }
+
+  // The thread whose evaluation works on a running node.
+  static pthread_t owner(const Node* n) {
+    auto at = static_cast<size_t>(n->mark) - 1;
+    const Evaluation* e = all;
+    while (at >= e->steps_.size() || e->steps_[at].node != n) e = e->next_;
+    return e->thread_;
   }
 
   void run(Node* const* roots, size_t n) {
@@ -91,6 +126,7 @@ class Evaluation {
     while (stack.size()) {
       Node* n = stack.back();
       if (n->is(kRunning)) {  // its mark belongs to the other evaluation
+        blocked_ = n;
         for (size_t i = 0; i < stack.size(); ++i)
           if (stack[i]->mark < 0) stack[i]->mark = 0;
         return false;
@@ -211,6 +247,7 @@ class Evaluation {
   Steps steps_;
   Groups groups_;
   bool running_ = false;
+  const Node* blocked_ = nullptr;
   pthread_t thread_ = pthread_self();
   Evaluation* next_ = nullptr;
   Evaluation** link_ = nullptr;
@@ -236,20 +273,27 @@ void evaluate(Node* const* roots, size_t n) {
     bool pending = false;
     for (size_t i = 0; i < n && !pending; ++i) pending = !roots[i]->evaluated();
     if (!pending) return;
+    pthread_t owner;
     {
       Evaluation evaluation;
       if (evaluation.collect(roots, n)) {
         evaluation.run(roots, n);
         return;
       }
+      owner = Evaluation::owner(evaluation.blocked());
+      if (waits_for_this_thread(owner))
+        throw Error("BridgeError",
+                    message("bridge.eval", "an array is asked for by code that runs while it is computed.",
+                            describe(evaluation.blocked()), "", "ask for it before the evaluation, or after"));
     }
-    wait_for_other_thread();
+    wait_for_other_thread(owner);
   }
 }
 
 void forget_other_threads() noexcept {
   if (auto* fresh = new (std::nothrow) Finished) finished = fresh;
   n_waiting = 0;
+  waiting = nullptr;
   Evaluation::end_others();  // their stacks are still there, nobody runs on them
   forget_other_pins();
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "errors.h"
+#include "host.h"
 #include "sanitize.h"
 
 namespace bridge {
@@ -35,7 +36,8 @@ void unlink(Edge& e) {
 }
 
 // Frees everything but the operands' references, which are pushed on `todo` (through Node::shared_next).
-void take_apart(Node* n, Node** todo) {
+// Attributes that hold a Python function are pushed on `functions`: to drop it may run any code.
+void take_apart(Node* n, Node** todo, Attributes** functions) {
   if (n->storage) drop_storage(n);
   for (uint32_t i = 0; i < n->n_edges; ++i) {
     Node* operand = n->edges[i].node;
@@ -51,7 +53,12 @@ void take_apart(Node* n, Node** todo) {
   }
   if (n->edges != n->inline_edges) free(n->edges);
   if (n->shape != n->inline_dims) free(n->shape);
-  delete n->attributes;
+  if (n->attributes && n->attributes->function) {
+    n->attributes->next = *functions;
+    *functions = n->attributes;
+  } else {
+    delete n->attributes;
+  }
   n->edges = n->inline_edges;
   n->shape = n->inline_dims;
   n->strides = n->inline_dims + kInlineDims;
@@ -136,18 +143,21 @@ void detach(Node* n) noexcept {
   }
   if (n->edges != n->inline_edges) free(n->edges);
   n->edges = n->inline_edges;
+  if (n->attributes && n->attributes->function) drop_functions(std::exchange(n->attributes, nullptr));
 }
 
 void free_node(Node* n) noexcept {
   if (n->storage) drop_storage(n);
   n->shared_next = nullptr;
   Node* todo = n;
+  Attributes* functions = nullptr;
   while (todo) {
     Node* next = todo;
     todo = next->shared_next;
     next->shared_next = nullptr;
-    take_apart(next, &todo);
+    take_apart(next, &todo, &functions);
   }
+  if (functions) drop_functions(functions);
 }
 
 void attach_storage(Node* n, Storage* s, unsigned char* data, const int64_t* strides) {

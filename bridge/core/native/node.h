@@ -25,6 +25,9 @@ enum class Op : uint8_t {
   concatenate,
   slice_update,
   arange,
+  // Python functions over NumPy arrays (host.cpp)
+  host,  // attribute: the function; stage: number of results that are nodes of their own, or 0: it is the result
+  host_part,  // stage: which of the results of its operand, a host node
 };
 
 struct Node;
@@ -42,18 +45,20 @@ inline constexpr int kInlineEdges = 3;
 
 // What an op needs besides its operands. Only ops that need one have one.
 struct Attributes {
-  uint32_t axes = 0;                  // reductions: bit k = axis k; concatenate: the axis itself
-  int64_t start[kMaxNdim];            // slice, slice_update: first index; transpose: the permutation
-  int64_t step[kMaxNdim];             // slice, slice_update: step in elements of the axis
+  uint32_t axes = 0;  // reductions: bit k = axis k; concatenate: the axis itself
+  int64_t start[kMaxNdim];  // slice, slice_update: first index; transpose: the permutation
+  int64_t step[kMaxNdim];  // slice, slice_update: step in elements of the axis
   double range_start = 0, range_step = 0;  // arange
   int64_t range_start_int = 0, range_step_int = 0;
+  void* function = nullptr;  // host: the Python callable, with a reference
+  Attributes* next = nullptr;
 };
 
 enum NodeFlag : uint8_t {
   kRunning = 1,  // an evaluation on some thread works on it
-  kWindow = 2,   // array over memory that the outside can write: its views are windows, too
-  kDense = 4,    // evaluated and row-major without gaps
-  kReadOnly = 8, // came in read-only over memory that the outside can write: grants no writable view
+  kWindow = 2,  // array over memory that the outside can write: its views are windows, too
+  kDense = 4,  // evaluated and row-major without gaps
+  kReadOnly = 8,  // came in read-only over memory that the outside can write: grants no writable view
 };
 
 struct Node {
@@ -63,20 +68,20 @@ struct Node {
   DType dtype = DType::float32;
   uint8_t ndim = 0;
   uint8_t flags = 0;
-  uint16_t stage = 0;    // Stage or Reduce
+  uint16_t stage = 0;  // Stage or Reduce
   uint32_t n_edges = 0;
-  int32_t mark = 0;      // scratch of the evaluation that runs
+  int32_t mark = 0;  // scratch of the evaluation that runs
   int64_t size = 1;
-  int64_t* shape = inline_dims;                  // ndim extents
+  int64_t* shape = inline_dims;  // ndim extents
   int64_t* strides = inline_dims + kInlineDims;  // ndim strides in elements; valid when evaluated
-  Storage* storage = nullptr;                    // evaluated: the bytes; with a reference
-  unsigned char* data = nullptr;                 // element 0
-  Node* shared_next = nullptr;                   // list of the storage's arrays
+  Storage* storage = nullptr;  // evaluated: the bytes; with a reference
+  unsigned char* data = nullptr;  // element 0
+  Node* shared_next = nullptr;  // list of the storage's arrays
   Node** shared_link = nullptr;
   Edge* edges = inline_edges;
   Edge* consumers = nullptr;
   Attributes* attributes = nullptr;
-  ScalarValue scalar;                            // Op::constant
+  ScalarValue scalar;  // Op::constant
   int64_t inline_dims[2 * kInlineDims];
   Edge inline_edges[kInlineEdges];
 
@@ -88,10 +93,10 @@ struct Node {
 
 // A node with room for ndim extents and n_edges operands; refs == 1, everything else to be filled in.
 Node* new_node(Op, DType, int ndim, int n_edges);
-void set_shape(Node*, const int64_t* shape);       // copies ndim extents, computes size; throws on overflow
-void set_edge(Node*, int i, Node* operand);        // takes a reference
-void detach(Node*) noexcept;                       // drops all operands: the node has bytes now
-void free_node(Node*) noexcept;                    // iterative: a chain of any length
+void set_shape(Node*, const int64_t* shape);  // copies ndim extents, computes size; throws on overflow
+void set_edge(Node*, int i, Node* operand);  // takes a reference
+void detach(Node*) noexcept;  // drops all operands: the node has bytes now
+void free_node(Node*) noexcept;  // iterative: a chain of any length
 inline Node* retain(Node* n) {
   ++n->refs;
   return n;

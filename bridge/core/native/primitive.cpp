@@ -7,13 +7,14 @@
 namespace bridge {
 namespace {
 
-enum class Kind_ : uint8_t { elementwise, reduction, index_reduction, structured };
+enum class Kind_ : uint8_t { elementwise, reduction, index_reduction, structured, host };
 
 struct PrimitiveObject {
   PyObject_HEAD vectorcallfunc vectorcall;
   Kind_ kind;
   int id;               // Stage or Reduce
   NativeCall call;      // structured
+  PyObject* plan;       // host: the Python function that checks the arguments and makes the node
   const char* name;
   const char* kind_name;
   PyObject* doc;
@@ -63,6 +64,7 @@ PyObject* primitive_vectorcall(PyObject* callable, PyObject* const* args, size_t
     switch (self->kind) {
       case Kind_::elementwise: return call_elementwise(self, args, n, names);
       case Kind_::structured: return self->call(args, n, names);
+      case Kind_::host: return PyObject_Vectorcall(self->plan, args, static_cast<size_t>(n), names);
       default: return call_reduction(self, args, n, names);
     }
   });
@@ -101,6 +103,7 @@ void primitive_dealloc(PyObject* self) {
   auto* p = reinterpret_cast<PrimitiveObject*>(self);
   if (p->weakrefs) PyObject_ClearWeakRefs(self);
   Py_XDECREF(p->doc);
+  Py_XDECREF(p->plan);
   PyTypeObject* type = Py_TYPE(self);
   PyObject_Free(self);
   Py_DECREF(type);
@@ -111,7 +114,7 @@ PyGetSetDef primitive_getset[] = {
     {"__qualname__", get_name, nullptr, nullptr, nullptr},
     {"__module__", get_module, nullptr, nullptr, nullptr},
     {"__doc__", get_doc, set_doc, nullptr, nullptr},
-    {"kind", get_kind, nullptr, "elementwise, reduction, index_reduction, view or structured.", nullptr},
+    {"kind", get_kind, nullptr, "elementwise, reduction, index_reduction, view, structured or host.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 PyMethodDef primitive_methods[] = {
@@ -154,12 +157,12 @@ void make_primitive_type(PyObject* module) {
 
 PyObject* declare(PyObject*, PyObject* args, PyObject* keywords) {
   return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
-    static const char* names[] = {"name", "kind", "arity", "accepts", "result", nullptr};
+    static const char* names[] = {"name", "kind", "arity", "accepts", "result", "plan", nullptr};
     const char *name, *kind, *result = "same";
-    PyObject* arity = Py_None;
+    PyObject *arity = Py_None, *plan = nullptr;
     unsigned accepts = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "ss|$OIs:declare", const_cast<char**>(names), &name, &kind, &arity,
-                                     &accepts, &result))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "ss|$OIsO:declare", const_cast<char**>(names), &name, &kind,
+                                     &arity, &accepts, &result, &plan))
       throw PythonError{};
     std::string k = kind;
     int id = -1;
@@ -173,10 +176,12 @@ PyObject* declare(PyObject*, PyObject* args, PyObject* keywords) {
       id = find_reduce(name);
     } else if (k == "view" || k == "structured") {
       call = find_structured(name);
+    } else if (k == "host") {
+      which = Kind_::host;
     } else {
       raise_value("[bridge.declare] unknown kind '" + k + "'.");
     }
-    if (id < 0 && !call)
+    if (id < 0 && !call && !plan)
       raise_value(message(
           "bridge.declare", "'" + std::string(name) + "' is declared in Python and has no C++ side.", "kind " + k, "",
           k == "elementwise" ? "add a row to stages.def and a stage of that name" : "add the kernel of that name"));
@@ -189,7 +194,7 @@ PyObject* declare(PyObject*, PyObject* args, PyObject* keywords) {
         raise_value("[bridge.declare] '" + std::string(name) + "' has arity " + std::to_string(stage_arity(stage)) +
                     " in C++.");
       set_declaration(declaration(stage), fixed, find_rule(result), accepts);
-    } else if (which != Kind_::structured) {
+    } else if (which != Kind_::structured && which != Kind_::host) {
       set_declaration(declaration(static_cast<Reduce>(id)), fixed, find_rule(result), accepts);
     }
     auto* p = PyObject_New(PrimitiveObject, primitive_type);
@@ -198,10 +203,12 @@ PyObject* declare(PyObject*, PyObject* args, PyObject* keywords) {
     p->kind = which;
     p->id = id;
     p->call = call;
+    p->plan = Py_XNewRef(plan);
     p->name = fixed;
     p->kind_name = which == Kind_::elementwise       ? "elementwise"
                    : which == Kind_::reduction       ? "reduction"
                    : which == Kind_::index_reduction ? "index_reduction"
+                   : which == Kind_::host            ? "host"
                    : k == "view"                     ? "view"
                                                      : "structured";
     p->doc = nullptr;

@@ -5,7 +5,7 @@
 namespace bridge {
 
 void make_primitive_type(PyObject* module);
-// declare(name, kind, *, arity=None, accepts=0, result="same")
+// declare(name, kind, *, arity=None, accepts=0, result="same", plan=None)
 PyObject* declare(PyObject* module, PyObject* args, PyObject* keywords);
 
 // structured.cpp: views and structured ops by name.

@@ -7,6 +7,7 @@
 
 #include "errors.h"
 #include "eval.h"
+#include "host.h"
 #include "infer.h"
 #include "matmul.h"
 
@@ -431,6 +432,8 @@ void run_group(Steps& steps, const Group& g, int32_t group_index) {
     case Op::concatenate: return run_concatenate(root);
     case Op::slice_update: return run_slice_update(steps, g.root);
     case Op::arange: return run_arange(root);
+    case Op::host: log_kernel([&] { return describe_host(root); }); return run_host(root);
+    case Op::host_part: return run_host_part(root, steps[static_cast<size_t>(g.root)].keep);
     case Op::data: break;
   }
   raise_type("[bridge.eval] an array without bytes cannot be evaluated.");

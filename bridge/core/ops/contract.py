@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bridge.core._native import array
+from bridge.core._native import Dtype, array
 from bridge.core.ops.arithmetic import add, conjugate, multiply
 from bridge.core.ops.declare import structured
 from bridge.core.ops.shape import (
     as_array,
+    diagonal,
     expand_dims,
     flatten,
     moveaxis,
@@ -129,3 +130,31 @@ def tensordot(a: array, b: array, /, axes: int | Sequence[int | Sequence[int]] =
     left = reshape(transpose(a, free_a + pairs_a), (math.prod(rows), common))
     right = reshape(transpose(b, pairs_b + free_b), (common, math.prod(columns)))
     return reshape(matmul(left, right, stream=stream), (*rows, *columns))
+
+
+def trace(
+    a: array,
+    /,
+    offset: int = 0,
+    axis1: int = 0,
+    axis2: int = 1,
+    dtype: Dtype | None = None,
+    *,
+    stream: Stream = None,
+) -> array:
+    """Sum of the diagonals of the planes of two axes, in `dtype`, or in the dtype that `sum` gives."""
+    line = diagonal(a, offset, axis1, axis2, stream=stream)
+    return line.sum(-1) if dtype is None else line.astype(dtype).sum(-1).astype(dtype)
+
+
+def kron(a: array, b: array, *, stream: Stream = None) -> array:
+    """Kronecker product: every element of `a` times the whole of `b`, in blocks. The smaller one gets axes in front."""
+    a, b = as_array(a), as_array(b)
+    ndim = max(a.ndim, b.ndim)
+    left, right = (1,) * (ndim - a.ndim) + a.shape, (1,) * (ndim - b.ndim) + b.shape
+    blocks = multiply(
+        reshape(a, [extent for one in left for extent in (one, 1)]),
+        reshape(b, [extent for one in right for extent in (1, one)]),
+        stream=stream,
+    )
+    return reshape(blocks, [rows * inner for rows, inner in zip(left, right, strict=True)])

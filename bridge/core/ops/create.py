@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import overload
 
 from bridge.core._native import Dtype, array
-from bridge.core.dtypes import float32, float64
+from bridge.core.dtypes import bool_, float32, float64
 from bridge.core.ops.compare import equal, greater_equal, where
 from bridge.core.ops.declare import structured
-from bridge.core.ops.shape import as_array, expand_dims
+from bridge.core.ops.shape import as_array, concatenate, diagonal, expand_dims
 from bridge.core.ops.types import Operand, Scalar, Shape, Stream
 
 
@@ -104,6 +104,26 @@ def triu(x: array, k: int = 0, *, stream: Stream = None) -> array:
     x = as_array(x)
     rows, columns = expand_dims(arange(k, x.shape[-2] + k), 1), arange(x.shape[-1])
     return where(greater_equal(columns, rows), x, 0, stream=stream)
+
+
+def diag(a: array, /, k: int = 0, *, stream: Stream = None) -> array:
+    """The k-th diagonal of a matrix; or, from a 1-d array, the matrix with these on its k-th diagonal.
+
+    Raises:
+        ValueError: the array has neither one axis nor two.
+    """
+    a = as_array(a)
+    if a.ndim == 2:
+        return diagonal(a, k, stream=stream)
+    if a.ndim != 1:
+        raise ValueError(f"[bridge.diag] an array of one or two axes is wanted, not of {a.ndim}.")
+    inner = where(eye(a.size, dtype=bool_), expand_dims(a, 1), full((), 0, a.dtype), stream=stream)
+    if k == 0:
+        return inner
+    beside, across = full((a.size, abs(k)), 0, a.dtype), full((abs(k), a.size + abs(k)), 0, a.dtype)
+    if k > 0:
+        return concatenate([concatenate([beside, inner], 1), across])
+    return concatenate([across, concatenate([inner, beside], 1)])
 
 
 def linspace(

@@ -30,7 +30,11 @@ adjoint
 transpose
     `(g, *operands, **parameters) -> array`: views and structured ops are linear in each array operand. Forwards they
     are applied to the change itself, backwards this rule is. One rule per operand; for an op of any number of
-    operands (concatenate) one rule that gives a list.
+    operands (concatenate) one rule that gives a list. The walk conjugates around it as around a derivative.
+pullback
+    `(g, y, *operands, **parameters) -> tuple of arrays`: the backward pass of an op that is not linear (inv, svd), for
+    all operands at once. Of an op with several results `g` and `y` are tuples. The gradient points where a real loss
+    grows, as in `adjoint`. It is linear in `g`, so forwards the walk applies the transpose of this rule.
 batching
     `(size, batched, *operands, **parameters) -> array`: `batched[i]` says whether operand i carries a batch axis,
     which is then its axis 0, of extent `size`; the result carries it at axis 0. Elementwise ops and reductions need
@@ -48,7 +52,7 @@ from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, cast
 from bridge.core._native import Dtype, Primitive, declare
 from bridge.core.dtypes import ALL, mask
 
-Kind: TypeAlias = Literal["elementwise", "reduction", "index_reduction", "view", "structured"]
+Kind: TypeAlias = Literal["elementwise", "reduction", "index_reduction", "view", "structured", "host"]
 # How the dtype of the result follows from the promoted dtype of the operands: C++ knows these rules and no others.
 Result: TypeAlias = Literal["same", "float", "bool", "logical", "abs", "select", "sum", "index"]
 Rule: TypeAlias = Callable[..., Any]
@@ -75,6 +79,7 @@ class Declaration:
     derivative: tuple[Rule | None, ...] | Literal["flat"] | None = None
     adjoint: Rule | None = None
     transpose: tuple[Rule | None, ...] | None = None
+    pullback: Rule | None = None
     batching: Rule | None = None
     header: Callable[..., Any] | None = None  # the decorated function: parameters with their types
     of: str | None = None  # the primitive whose nodes this one makes; its rules apply
@@ -108,7 +113,7 @@ def elementwise(
         sample: one interval for all operands, or one each.
     """
     arity = operands.count(",") + 1
-    return _register(
+    return register(
         Declaration(
             name=name,
             kind="elementwise",
@@ -139,7 +144,7 @@ def reduction(
 ) -> Primitive:
     """Declare a reduction over axes; `index`: it answers with a position and takes one axis at most."""
     kind: Kind = "index_reduction" if index else "reduction"
-    return _register(
+    return register(
         Declaration(
             name=name,
             kind=kind,
@@ -190,22 +195,22 @@ def _header(
         declaration = Declaration(
             name=header.__name__,
             kind=kind,
-            signature=_signature(header),
+            signature=signature_text(header),
             doc=inspect.cleandoc(header.__doc__ or ""),
             call=declare(header.__name__, kind, accepts=mask(accepts), result=result),
             accepts=accepts,
             result=result,
-            transpose=_rules(transpose),
+            transpose=as_rules(transpose),
             batching=batching,
             header=header,
             of=of,
         )
-        return cast("Callable[P, R]", _register(declaration))
+        return cast("Callable[P, R]", register(declaration))
 
     return decorate
 
 
-def _signature(header: Callable[..., Any]) -> str:
+def signature_text(header: Callable[..., Any]) -> str:
     """Parameters and defaults, without types."""
     parameters = inspect.signature(header).parameters.values()
     return str(inspect.Signature([one.replace(annotation=inspect.Parameter.empty) for one in parameters]))
@@ -219,7 +224,7 @@ def named(name: str) -> Primitive:
 copyreg.pickle(Primitive, lambda call: (named, (call.__name__,)))
 
 
-def _register(declaration: Declaration) -> Primitive:
+def register(declaration: Declaration) -> Primitive:
     if declaration.name in PRIMITIVES:
         raise ValueError(f"the primitive {declaration.name} is declared twice")
     PRIMITIVES[declaration.name] = declaration
@@ -228,14 +233,14 @@ def _register(declaration: Declaration) -> Primitive:
     return call
 
 
-def _rules(rules: Rules | None) -> tuple[Rule | None, ...] | None:
+def as_rules(rules: Rules | None) -> tuple[Rule | None, ...] | None:
     if rules is None:
         return None
     return (rules,) if callable(rules) else tuple(rules)
 
 
 def _flat_or_rules(rules: Rules | Literal["flat"] | None) -> tuple[Rule | None, ...] | Literal["flat"] | None:
-    return "flat" if rules == "flat" else _rules(rules)
+    return "flat" if rules == "flat" else as_rules(rules)
 
 
 def _intervals(sample: Interval | Sequence[Interval], arity: int) -> tuple[Interval, ...]:

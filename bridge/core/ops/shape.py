@@ -141,6 +141,24 @@ def flip(a: array, /, axis: Axis = None, *, stream: Stream = None) -> array:
     return a[tuple(slice(None, None, -1) if k in turned else slice(None) for k in range(a.ndim))]
 
 
+def diagonal(a: array, offset: int = 0, axis1: int = 0, axis2: int = 1, stream: Stream = None) -> array:
+    """Diagonals of the planes of two axes, as the last axis; `offset` counts to the right.
+
+    Raises:
+        ValueError: both axes are the same.
+    """
+    a = as_array(a)
+    first, second = normalize_axes(a, (axis1, axis2))
+    if first == second:
+        raise ValueError(f"[bridge.diagonal] axis1 and axis2 are both axis {first}.")
+    planes = moveaxis(moveaxis(a, first, -1, stream=stream), second - (second > first), -1)
+    rows, columns = planes.shape[-2:]
+    row, column = max(-offset, 0), max(offset, 0)
+    count = max(min(rows - row, columns - column), 0)
+    square = planes[..., row : row + count, column : column + count]
+    return reshape(square, (*square.shape[:-2], count * count))[..., :: count + 1]
+
+
 def roll(a: array, shift: int | Sequence[int], axis: Axis = None, /, *, stream: Stream = None) -> array:
     """Elements moved along axes, those pushed out coming in at the other end. No axis: in the flattened array."""
     a = as_array(a)
