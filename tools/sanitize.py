@@ -55,8 +55,8 @@ SANITIZERS = {
         flags="thread",
         preload=("libtsan.so", "libstdc++.so"),
         options={
-            # A forked child may start threads: the pool does. Misuse of mutexes is not reported: those of the frameworks
-            # (their pools were made where the runtime could not see it) would be all that there is.
+            # A forked child may start threads: the pool does. Misuse of mutexes is not reported: the pools of the
+            # frameworks, made where the runtime could not see it, would be all that there is.
             "TSAN_OPTIONS": "die_after_fork=0:history_size=4:report_mutex_bugs=0:log_path={reports}/thread"
             ":suppressions={suppressions}/thread.supp",
         },
