@@ -36,8 +36,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bridge.metal",),
     ("bridge.core.dtypes",),
     ("bridge.core._native",),
-    ("bridge.core.nest",),
-    ("bridge.core.errors", "bridge.core.memory", "bridge.core.promotion"),
+    ("bridge.core.memory", "bridge.core.nest"),
+    ("bridge.core.errors", "bridge.core.promotion"),
 )
 RUNTIME = {"numpy", "ml_dtypes", "pluggy"}
 

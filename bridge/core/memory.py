@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from bridge.core.errors import DTypeError, message
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ALIGNMENT", "NATIVE", "aligned_copy", "numpy_dtype", "over"]
+__all__ = ["ALIGNMENT", "NATIVE", "aligned_copy", "has_numpy_dtype", "numpy_dtype", "over"]
 
 #: Bytes. What the strictest of the built-in targets needs (JAX, TensorFlow).
 ALIGNMENT = 64
@@ -27,13 +29,28 @@ NATIVE = frozenset(_DTYPES)
 
 
 def numpy_dtype(name: str) -> numpy.dtype[Any]:
-    """NumPy's dtype of that name, ml_dtypes' where NumPy has none."""
+    """NumPy's dtype of that name, ml_dtypes' where NumPy has none.
+
+    Raises:
+        DTypeError: this version of ml_dtypes does not have it.
+    """
+    if not has_numpy_dtype(name):
+        problem = f"the installed ml_dtypes has no {name}"
+        raise DTypeError(message("bridge", problem, fix="pip install --upgrade ml_dtypes"))
+    return _DTYPES[name]
+
+
+def has_numpy_dtype(name: str) -> bool:
+    """Whether NumPy or the installed ml_dtypes, which adds and drops names, has the dtype."""
     if name not in _DTYPES:
         import ml_dtypes
 
         # By object: NumPy knows the name "bfloat16" only once somebody has imported ml_dtypes.
-        _DTYPES[name] = numpy.dtype(getattr(ml_dtypes, name))
-    return _DTYPES[name]
+        found = getattr(ml_dtypes, name, None)
+        if found is None:
+            return False
+        _DTYPES[name] = numpy.dtype(found)
+    return True
 
 
 class _Interface:

@@ -15,7 +15,7 @@ import numpy
 from bridge.core.dtypes import TABLE
 from bridge.core.errors import DTypeError
 from bridge.core.framework import EXACT, ITEMSIZE, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
-from bridge.core.memory import NATIVE, aligned_copy, numpy_dtype, over
+from bridge.core.memory import NATIVE, aligned_copy, has_numpy_dtype, numpy_dtype, over
 from bridge.core.route import Route
 from bridge.hookspecs import hookimpl
 from bridge.plugins._shared import Exporter, by_buffer, by_memoryview
@@ -61,6 +61,10 @@ def _writable(array: NDArray[Any], facts: Facts) -> NDArray[Any]:
 # ---------------------------------------------------------------------------------------------------------- describing
 
 
+#: What NumPy's arrays can have, with the ml_dtypes that is installed.
+KNOWN = frozenset(name for name in ITEMSIZE if has_numpy_dtype(name))
+
+
 def carried(dtypes: ModuleType) -> frozenset[str]:
     """What NumPy's capsules carry: its own dtypes and, where `numpy.dtypes` can be told of them, those of ml_dtypes.
 
@@ -69,7 +73,7 @@ def carried(dtypes: ModuleType) -> frozenset[str]:
     register = getattr(dtypes, "register_dlpack_dtype", None)
     names = set(NATIVE)
     for row in TABLE:
-        if register is None or row.name in NATIVE or row.padding:
+        if register is None or row.name in NATIVE or row.padding or row.name not in KNOWN:
             continue
         try:
             register((row.dlpack_code, row.bits), numpy_dtype(row.name))
@@ -81,7 +85,7 @@ def carried(dtypes: ModuleType) -> frozenset[str]:
 
 #: Registered when this plugin is loaded. ml_dtypes may have done so before, with the same dtypes.
 CARRIED = carried(numpy.dtypes)
-_NAMES = {numpy_dtype(name): name for name in ITEMSIZE}
+_NAMES = {numpy_dtype(name): name for name in KNOWN}
 
 
 @hookimpl
@@ -275,7 +279,7 @@ FRAMEWORK = Framework(
         Offer(protocol="address"),
         Offer(protocol="dlpack"),
     ),
-    dtypes=frozenset(ITEMSIZE),
+    dtypes=KNOWN,
     dtype_note={
         "bfloat16": "NumPy adds bfloat16 up in bfloat16: x.sum(dtype=numpy.float32), or reduce before converting"
     },
