@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy
 
 from bridge.core import _native
-from bridge.core.dtypes import ROWS, to_numpy
+from bridge.core.dtypes import HELD, ROWS, to_numpy
 from bridge.core.errors import DTypeError, message
 from bridge.core.memory import aligned_copy
 
@@ -52,6 +52,12 @@ def values(dtype: Dtype) -> tuple[float, ...]:
     every = numpy.arange(256, dtype=numpy.uint8)
     exact: NDArray[Any] = _as_held(every, dtype).astype(numpy.float32)
     return tuple(exact.astype(numpy.int8).tolist() if dtype.name.lstrip("u").startswith("int") else exact.tolist())
+
+
+def check_computed(op: str, dtype: Dtype) -> None:
+    """For an op that converts before it computes: DTypeError if the dtype is held."""
+    if dtype in HELD:
+        refuse(op, dtype)
 
 
 def refuse(op: str, dtype: Dtype) -> NoReturn:

@@ -221,6 +221,16 @@ def test_computing_is_refused(name: str, op: str):
     assert f"fix:  a.astype(bridge.{HELD[name][2]}), which has every value of {name}" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "compute",
+    [bridge.fft.fft, bridge.fft.rfft, bridge.fft.irfft, bridge.fft.hfft, bridge.linalg.norm, bridge.linalg.det],
+)
+def test_transforms_and_linear_algebra_are_refused(compute):
+    """What would convert integers first does not do so with a held dtype."""
+    with pytest.raises(bridge.DTypeError, match=r"fix: .*a\.astype\(bridge\."):
+        compute(bridge.eye(2, dtype=bridge.int4))
+
+
 @held
 def test_promotion_is_refused(name: str):
     """A held dtype has no common dtype with another one, and is its own with itself."""

@@ -19,6 +19,7 @@ import numpy
 from bridge.core._native import Dtype, array
 from bridge.core.dtypes import COMPLEX, complex64, complex128, float32, float64
 from bridge.core.errors import DTypeError, message
+from bridge.core.held import check_computed
 from bridge.core.ops.arithmetic import conjugate, divide, multiply, real
 from bridge.core.ops.compare import where
 from bridge.core.ops.create import arange, zeros
@@ -292,6 +293,7 @@ def _extents(
 ) -> tuple[list[int], tuple[int, ...]]:
     """Points of the transform and axes counted from the front. `halved`: the last axis of `a` holds half a spectrum."""
     tag = f"bridge.fft.{name}"
+    check_computed(f"fft.{name}", a.dtype)
     _check_norm(tag, norm)
     given = None if s is None else [s] if isinstance(s, int) else list(s)
     if axes is None and given is not None:
@@ -324,6 +326,7 @@ def _inverse(name: str, norm: str) -> str:
 
 
 def _as_complex(a: array) -> array:
+    check_computed("fft", a.dtype)
     return a.astype(complex128 if a.dtype in WIDE else complex64)
 
 

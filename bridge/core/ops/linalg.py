@@ -26,6 +26,7 @@ from bridge.core.dtypes import (
     float64,
 )
 from bridge.core.errors import LinAlgError, message
+from bridge.core.held import check_computed
 from bridge.core.ops import linalg_kernels as kernels
 from bridge.core.ops import linalg_rules as rules
 from bridge.core.ops import linalg_specs as specs
@@ -530,6 +531,7 @@ def _batched(solver: Callable[[array, array], array], batched: Sequence[bool], a
 
 def _magnitudes(x: array, stream: Stream) -> tuple[array, Dtype]:
     """Magnitudes in the dtype that norms are computed in, and the dtype of the answer. Halves are summed in float32."""
+    check_computed("linalg.norm", x.dtype)
     wide = x.astype(float32) if x.dtype not in INEXACT or x.dtype.size == 2 else x
     size = abs(wide, stream=stream)
     return size, x.dtype if x.dtype in INEXACT and x.dtype not in COMPLEX else size.dtype
@@ -545,8 +547,8 @@ def _matrix_norm(name: str, a: array, axes: tuple[int, ...], keepdims: bool, ord
         size, dtype = _magnitudes(a, stream)
         total = best(sum(size, summed), -1).astype(dtype)
     elif ord in SINGULAR_NORMS:
-        wide = a.astype(float32) if a.dtype not in LAPACK else a
         _, dtype = _magnitudes(a, stream)
+        wide = a.astype(float32) if a.dtype not in LAPACK else a
         total = SINGULAR_NORMS[ord](svdvals(wide, stream=stream), -1).astype(dtype)
     else:
         raise ValueError(_no_norm(name, ord, "matrices", "'fro', 'nuc', 1, -1, 2, -2, inf or -inf"))
