@@ -214,7 +214,7 @@ def _obstacle(
         boundary = target.alignment or _element_alignment(facts)
         return Obstacle(
             "alignment",
-            f"the memory begins {offset} bytes past a {boundary}-byte boundary and {target.name} needs it aligned",
+            f"the memory begins {offset} byte{'' if offset == 1 else 's'} past a {boundary}-byte boundary and {target.name} needs it aligned",
             want=f"{boundary}-byte alignment",
         )
     if not door.shares:

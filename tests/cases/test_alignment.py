@@ -163,7 +163,7 @@ def test_N05_a_tensor_off_x86_is_aligned_to_its_elements():
     tensor = bridge.to("torch", x)
     assert tensor.data_ptr() % 4 == 0
     assert (tensor.reshape(1, 64) @ tensor.reshape(64, 1)).item() == 0
-    with pytest.raises(bridge.CopyRequired, match="1 bytes past a 4-byte boundary"):
+    with pytest.raises(bridge.CopyRequired, match="1 byte past a 4-byte boundary"):
         bridge.to("torch", x, copy=False)
 
 
@@ -190,5 +190,5 @@ def test_N06_elements_across_their_boundary_are_copied():
     """The engine reads whole elements; an odd address is copied in, or refused under copy=False."""
     x = aligned((9,), shift=1)
     assert bridge.from_(x).tolist() == [0] * 9
-    with pytest.raises(bridge.CopyRequired, match="1 bytes past a 4-byte boundary"):
+    with pytest.raises(bridge.CopyRequired, match="1 byte past a 4-byte boundary"):
         bridge.from_(x, copy=False)

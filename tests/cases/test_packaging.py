@@ -290,6 +290,10 @@ TABLES = {
         "dlpack",
     ),
     "None": ("torch.Tensor.__dlpack_c_exchange_api__ = None", "dlpack"),
+    "another framework's": (
+        "import bridge; torch.Tensor.__dlpack_c_exchange_api__ = bridge.array.__dlpack_c_exchange_api__",
+        "dlpack",
+    ),
 }
 
 

@@ -96,7 +96,7 @@ ROWS = [
     ("dense", {"shape": (1, 4, 1, 6), "strides": (5, 6, 7, 1)}, {}, "share", "source-writable", "stays writable"),
     # alignment of one element
     ("elements", ODD, {}, "share", "shared", "both"),
-    ("elements", {"address": 4097}, {}, "copy", "alignment", "1 bytes past a 4-byte boundary"),
+    ("elements", {"address": 4097}, {}, "copy", "alignment", "1 byte past a 4-byte boundary"),
     ("elements", {"address": 4104, "dtype": "complex128"}, {}, "share", "shared", "both"),
     ("elements", {"address": 4100, "dtype": "complex128"}, {}, "copy", "alignment", "4 bytes past a 8-byte"),
     ("elements", {"address": 4097, "dtype": "uint8"}, {}, "share", "shared", "both"),
