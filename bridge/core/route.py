@@ -212,9 +212,10 @@ def _obstacle(
     offset = _misalignment(target, facts)
     if offset:
         boundary = target.alignment or _element_alignment(facts)
+        past = "1 byte" if offset == 1 else f"{offset} bytes"
         return Obstacle(
             "alignment",
-            f"the memory begins {offset} byte{'' if offset == 1 else 's'} past a {boundary}-byte boundary and {target.name} needs it aligned",
+            f"the memory begins {past} past a {boundary}-byte boundary and {target.name} needs it aligned",
             want=f"{boundary}-byte alignment",
         )
     if not door.shares:
