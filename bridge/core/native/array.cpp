@@ -163,7 +163,9 @@ PyObject* slot_divmod(PyObject* x, PyObject* y) {
   return PyTuple_Pack(2, quotient.get(), remainder.get());
 }
 
-PyObject* slot_positive(PyObject* x) { return Py_NewRef(x); }
+PyObject* slot_positive(PyObject* x) {
+  return guard(static_cast<PyObject*>(nullptr), [&] { return wrap(make_value(node_of(x))); });
+}
 
 PyObject* slot_invert(PyObject* x) {
   return unary(node_of(x)->dtype == DType::bool_ ? Stage::logical_not : Stage::bitwise_invert, x);

@@ -49,17 +49,12 @@ PyObject* astype(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObje
     parse_arguments({"astype", kNames, 2, 1, 2}, args, nargs, names, values);
     check_stream(values[1]);
     DType wanted = to_dtype(values[0]);  // may run Python code, in which the array may be rebound
-    return wrap(make_cast(node_of(self), wanted));
+    return wrap(wanted == node_of(self)->dtype ? make_value(node_of(self)) : make_cast(node_of(self), wanted));
   });
 }
 
 PyObject* copy(PyObject* self, PyObject*) {
-  return guard(static_cast<PyObject*>(nullptr), [&] {
-    // Values never change under another array, so a copy may share the node; an open array is copied at once.
-    Node* n = node_of(self);
-    if (n->evaluated() && n->storage->leased()) return wrap(make_copy(n));
-    return wrap(NodeRef::borrow(n));
-  });
+  return guard(static_cast<PyObject*>(nullptr), [&] { return wrap(make_value(node_of(self))); });
 }
 
 PyObject* deep_copy(PyObject* self, PyObject*) {

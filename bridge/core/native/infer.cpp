@@ -255,6 +255,8 @@ NodeRef make_cast(Node* a, DType t) {
   return finish(std::move(n));
 }
 
+NodeRef make_value(Node* a) { return a->evaluated() && a->storage->leased() ? make_copy(a) : NodeRef::borrow(a); }
+
 NodeRef make_copy(Node* a) {
   NodeRef n(new_node(Op::elementwise, a->dtype, a->ndim, 1));
   n->stage = static_cast<uint16_t>(Stage::copy);

@@ -49,6 +49,9 @@ NodeRef make_elementwise(Stage, Operand* operands, int n);
 NodeRef make_binary(Stage, Node* a, Node* b);
 NodeRef make_with_scalar(Stage, Node* a, const ScalarValue& b);  // b in the dtype of a
 NodeRef make_copy(Node*);  // lazy, dense, never shares
+// For another array with the same values: the node itself, since values never change under an array; a copy of what
+// somebody outside looks at.
+NodeRef make_value(Node*);
 NodeRef make_reduction(Reduce, Node*, uint32_t axes, bool keepdims);
 NodeRef make_matmul(const Operand& a, const Operand& b);
 NodeRef make_concatenate(NodeRef* arrays, int n, int axis);

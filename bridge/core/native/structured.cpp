@@ -258,7 +258,9 @@ PyObject* call_matmul(Args args, Py_ssize_t n, PyObject* names) {
 PyObject* call_cast(Args args, Py_ssize_t n, PyObject* names) {
   static const char* const kNames[] = {"a", "dtype", "stream"};
   auto p = parse("cast", kNames, 2, 2, args, n, names);
-  return wrap(make_cast(need_array(p.values[0], "cast").get(), to_dtype(p.values[1])));
+  NodeRef a = need_array(p.values[0], "cast");
+  DType t = to_dtype(p.values[1]);
+  return wrap(t == a->dtype ? make_value(a.get()) : make_cast(a.get(), t));
 }
 
 struct Number {

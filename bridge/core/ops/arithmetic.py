@@ -199,8 +199,8 @@ def _won(g: array, wins: array, a: array, b: array) -> array:
 
 
 def positive(a: array, /, *, stream: Stream = None) -> array:
-    """The operand itself."""
-    return as_array(a)
+    """The same values."""
+    return +as_array(a)
 
 
 def divmod(a: Operand, b: Operand, stream: Stream = None) -> tuple[array, array]:
@@ -221,7 +221,7 @@ def round(a: array, /, decimals: int = 0, stream: Stream = None) -> array:
         return round(real(a), decimals, stream) + 1j * round(imag(a), decimals, stream)
     if a.dtype not in INEXACT:
         if decimals >= 0:
-            return a
+            return +a
         wide = float64 if a.dtype.size >= 4 else float32
         return round(a.astype(wide), decimals, stream).astype(a.dtype)
     if decimals == 0:
@@ -239,4 +239,4 @@ def clip(a: array, /, a_min: Operand | None = None, a_max: Operand | None = None
         a = maximum(a, a_min, stream=stream)
     if a_max is not None:
         a = minimum(a, a_max, stream=stream)
-    return a
+    return +a if a_min is a_max is None else a

@@ -161,7 +161,7 @@ def diagonal(a: array, offset: int = 0, axis1: int = 0, axis2: int = 1, stream: 
 
 def roll(a: array, shift: int | Sequence[int], axis: Axis = None, /, *, stream: Stream = None) -> array:
     """Elements moved along axes, those pushed out coming in at the other end. No axis: in the flattened array."""
-    a = as_array(a)
+    a = +as_array(a)
     if axis is None:
         total = shift if isinstance(shift, int) else sum(shift)
         return reshape(roll(flatten(a), total, 0), a.shape, stream=stream)
@@ -224,18 +224,18 @@ def broadcast_arrays(*arrays: array, stream: Stream = None) -> tuple[array, ...]
 
 def atleast_1d(*arys: Operand, stream: Stream = None) -> Any:
     """Arrays with at least one axis: one array, or a list of them for several arguments."""
-    return _each(arys, lambda a: reshape(a, (1,), stream=stream) if a.ndim == 0 else a)
+    return _each(arys, lambda a: reshape(a, (1,), stream=stream) if a.ndim == 0 else +a)
 
 
 def atleast_2d(*arys: Operand, stream: Stream = None) -> Any:
     """Arrays with at least two axes, new ones in front: one array, or a list of them for several arguments."""
-    return _each(arys, lambda a: reshape(a, (1,) * (2 - a.ndim) + a.shape, stream=stream) if a.ndim < 2 else a)
+    return _each(arys, lambda a: reshape(a, (1,) * (2 - a.ndim) + a.shape, stream=stream) if a.ndim < 2 else +a)
 
 
 def atleast_3d(*arys: Operand, stream: Stream = None) -> Any:
     """Arrays with at least three axes: (n,) becomes (1, n, 1) and (m, n) becomes (m, n, 1)."""
     shapes = {0: (1, 1, 1), 1: (1, -1, 1)}
-    return _each(arys, lambda a: reshape(a, shapes.get(a.ndim, (*a.shape, 1)), stream=stream) if a.ndim < 3 else a)
+    return _each(arys, lambda a: reshape(a, shapes.get(a.ndim, (*a.shape, 1)), stream=stream) if a.ndim < 3 else +a)
 
 
 def as_array(a: Any) -> array:
