@@ -47,7 +47,8 @@ class Plan:
 
     def __str__(self) -> str:
         route = f" by {self.route!r}" if self.route else ""
-        head = f"{self.source} -> {self.target}: {self.outcome}{route}, {self._array()}, {human_bytes(self.nbytes)}"
+        size = f", {human_bytes(self.nbytes)}" if self.shape or not self.refused else ""
+        head = f"{self.source} -> {self.target}: {self.outcome}{route}, {self._array()}{size}"
         lines = [head, f"  why:  {self.why}"]
         if self.fix:
             lines.append(f"  fix:  {self.fix}")
@@ -58,7 +59,8 @@ class Plan:
     __repr__ = __str__
 
     def _array(self) -> str:
-        array = f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+        shape = f"[{', '.join(map(str, self.shape))}]" if self.shape or not self.refused else ""  # it may have none
+        array = f"{self.dtype}{shape}"
         return f"{array} as {self.converted}" if self.converted else array
 
     def cells(self) -> tuple[str, ...]:
