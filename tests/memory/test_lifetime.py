@@ -43,6 +43,17 @@ def test_the_array_goes_first(exporter):
     assert bridge.get_active_memory() == before
 
 
+def test_numbers_keep_no_bytes():
+    """The bytes of a number go with its last array, though the engine keeps numbers for their next use."""
+    gc.collect()
+    before = bridge.get_active_memory()
+    a = bridge.zeros(()) + 0.1234
+    number = bridge.full((), 0.1234)
+    bridge.eval(a, number)
+    del a, number
+    assert bridge.get_active_memory() == before
+
+
 @pytest.mark.parametrize("exporter", EVERY)
 def test_the_view_goes_first(exporter):
     """The array is plain again."""

@@ -238,6 +238,7 @@ class Evaluation {
       Node* n = steps_[i].node;
       if (n->evaluated()) {
         detach(n);
+        if (n->op == Op::constant) forget_constant(n);
         n->op = Op::data;
       }
     }

@@ -96,6 +96,12 @@ void put_integer(ScalarValue& v, const Weak& w, DType t, const char* op) {
 constexpr int kCached = 256;
 Node* constants[kCached];
 
+int place_of(DType t, const ScalarValue& value) {
+  uint64_t bits[2];
+  memcpy(bits, value.bytes, 16);
+  return static_cast<int>((bits[0] ^ bits[1] * 31 ^ static_cast<uint64_t>(t) * 0x9e37) * 0x9e3779b97f4a7c15ull >> 56);
+}
+
 void check_accepts(const Declaration& d, DType t) {
   if (d.accepts & bit(t)) return;
   check_computed(t, d.name);
@@ -216,10 +222,7 @@ int find_reduce(const char* name) {
 NodeRef make_constant(DType t, const ScalarValue& value, int ndim, const int64_t* shape) {
   int slot = -1;
   if (ndim == 0) {
-    uint64_t bits[2];
-    memcpy(bits, value.bytes, 16);
-    uint64_t h = (bits[0] ^ bits[1] * 31 ^ static_cast<uint64_t>(t) * 0x9e37) * 0x9e3779b97f4a7c15ull;
-    slot = static_cast<int>(h >> 56);
+    slot = place_of(t, value);
     Node* hit = constants[slot];
     if (hit && hit->op == Op::constant && hit->dtype == t && !memcmp(hit->scalar.bytes, value.bytes, 16) &&
         hit->handles == 0)
@@ -233,6 +236,11 @@ NodeRef make_constant(DType t, const ScalarValue& value, int ndim, const int64_t
     constants[slot] = retain(n.get());
   }
   return n;
+}
+
+void forget_constant(const Node* n) noexcept {
+  int slot = place_of(n->dtype, n->scalar);
+  if (constants[slot] == n) release(std::exchange(constants[slot], nullptr));
 }
 
 NodeRef make_dense(DType t, int ndim, const int64_t* shape) {

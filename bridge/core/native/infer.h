@@ -42,6 +42,7 @@ const char* reduce_name(Reduce);
 int find_reduce(const char* name);  // -1
 
 NodeRef make_constant(DType, const ScalarValue&, int ndim = 0, const int64_t* shape = nullptr);
+void forget_constant(const Node*) noexcept;  // it has bytes now, which are not kept for the next use of the number
 NodeRef make_dense(DType, int ndim, const int64_t* shape);  // evaluated, bytes not set
 NodeRef make_cast(Node*, DType);
 NodeRef make_elementwise(Stage, Operand* operands, int n);
