@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from core.linear import assert_close
 from core.values import draw, numpy_dtype, to_bridge
-from hypothesis import given
+from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 import bridge
@@ -120,7 +120,7 @@ def test_lazy():
     assert y.tolist() == [8, 0, 0, 0, 0]
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(NORMS))
+@drawn(st.integers(1, 40), st.integers(1, 40), st.sampled_from(NORMS))
 def test_there_and_back(n: int, m: int, norm: str):
     """Every inverse undoes its transform, at every length."""
     f = bridge.fft
@@ -193,7 +193,14 @@ def test_mlx(name: str):
             np.testing.assert_allclose(np.asarray(got), want, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", [*MLX_NAMES, "fftshift", "ifftshift", "fftfreq", "rfftfreq"])
+def test_every_name_of_mlx_is_there():
+    """Nothing of mlx.core.fft is missing."""
+    import mlx.core as mx
+
+    assert {name for name in dir(mx.fft) if not name.startswith("_")} <= set(bridge.fft.__all__)
+
+
+@pytest.mark.parametrize("name", [*MLX_NAMES, "fftshift", "ifftshift", "fftfreq", "rfftfreq", "stft", "istft"])
 def test_the_order_of_arguments(name: str):
     """Positional arguments stand where MLX has them: its documented signature is the beginning of ours."""
     import mlx.core as mx
@@ -202,6 +209,90 @@ def test_the_order_of_arguments(name: str):
     theirs = [part.split(":")[0].strip() for part in line[line.index("(") + 1 :].split(", ") if ":" in part]
     theirs = [one for one in theirs if one.isidentifier()]
     assert list(inspect.signature(getattr(bridge.fft, name)).parameters)[: len(theirs)] == theirs
+
+
+def window(size: int) -> np.ndarray:
+    return np.hanning(size + 2)[1:-1].astype(np.float32)
+
+
+FRAMES: dict[str, dict[str, Any]] = {
+    "plain": {"n_fft": 16},
+    "hop": {"n_fft": 16, "hop_length": 5},
+    "reflect": {"n_fft": 16, "window": window(16)},
+    "constant": {"n_fft": 16, "window": window(16), "pad_mode": "constant"},
+    "edge": {"n_fft": 16, "window": window(16), "pad_mode": "edge"},
+    "not centred": {"n_fft": 16, "center": False},
+    "short window": {"n_fft": 16, "win_length": 11, "window": window(11)},
+    "no window": {"n_fft": 16, "win_length": 12},
+    "both sides": {"n_fft": 16, "onesided": False},
+    "ortho": {"n_fft": 16, "norm": "ortho"},
+    "odd": {"n_fft": 15, "hop_length": 4},
+}
+
+
+def given(module: Any, keywords: dict[str, Any]) -> dict[str, Any]:
+    """Keywords with their arrays in that framework."""
+    return {key: module.array(one) if isinstance(one, np.ndarray) else one for key, one in keywords.items()}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32", "float16", "complex64"])
+@pytest.mark.parametrize("name", FRAMES)
+def test_stft(name: str, dtype: str):
+    """Short-time transforms have MLX's dtypes, shapes and values."""
+    import mlx.core as mx
+
+    a = draw(dtype, (2, 100))
+    keywords = FRAMES[name]
+    got = np.asarray(bridge.fft.stft(to_bridge(a), **given(bridge, keywords)))
+    want = np.array(mx.fft.stft(mx.array(a), **given(mx, keywords)))
+    if dtype == "complex64" and "onesided" not in keywords:
+        assert got.shape[-2] == keywords["n_fft"]
+    assert (got.dtype, got.shape) == (want.dtype, want.shape)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=2e-3)
+
+
+@pytest.mark.parametrize("length", [None, 90, 130])
+@pytest.mark.parametrize("name", [name for name in FRAMES if name not in ("both sides", "constant", "edge")])
+def test_istft(name: str, length: int | None):
+    """The way back has MLX's dtypes, shapes and values, and gives the signal where windows cover it."""
+    import mlx.core as mx
+
+    a = draw("float32", (2, 100))
+    keywords = {key: one for key, one in FRAMES[name].items() if key != "pad_mode"}
+    spectrum = bridge.fft.stft(to_bridge(a), **given(bridge, keywords))
+    got = np.asarray(bridge.fft.istft(spectrum, length=length, **given(bridge, keywords)))
+    want = np.array(mx.fft.istft(mx.array(np.asarray(spectrum)), length=length, **given(mx, keywords)))
+    assert (got.dtype, got.shape) == (want.dtype, want.shape)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(got[:, 8:80], a[:, 8:80], atol=1e-5)
+
+
+def test_short_time_transforms_keep_what_they_are_given():
+    """Complex signals come back complex, and double precision stays double."""
+    z = draw("complex128", (64,))
+    spectrum = bridge.fft.stft(to_bridge(z), 16)
+    assert spectrum.dtype is bridge.complex128
+    assert_close(bridge.fft.istft(spectrum, 16, onesided=False), z, "complex128")
+    x = draw("float64", (64,))
+    assert_close(bridge.fft.istft(bridge.fft.stft(to_bridge(x), 16)), x, "float64")
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda f, a: f.stft(a), "too short to continue it by 1024"),
+        (lambda f, a: f.stft(a, 64, center=False), "shorter than a frame of 64"),
+        (lambda f, a: f.stft(a, 16, 0), "at least one element"),
+        (lambda f, a: f.stft(a, 16, pad_mode="wrap"), "no pad_mode 'wrap'"),
+        (lambda f, a: f.stft(a, 16, window=bridge.ones((17,))), "window does not fit"),
+        (lambda f, a: f.stft(a, 16, win_length=8, window=bridge.ones((9,))), "window does not fit"),
+        (lambda f, a: f.istft(a), "frequencies and frames"),
+    ],
+)
+def test_refusals_of_frames(call: Callable[[Any, bridge.array], Any], text: str):
+    """Signals that are too short, and windows that do not fit, are refused in the call."""
+    with pytest.raises(ValueError, match=text):
+        call(bridge.fft, bridge.ones((40,)))
 
 
 # name -> operand dtype, shape and parameters, where the linear rules are tried
@@ -214,6 +305,10 @@ RULED = [
 RULED += [("real_transform", "float64", (3, n), (1, norm)) for n in (1, 4, 5) for norm in NORMS]
 RULED += [("real_transform", "float64", (5, 3), (0, "backward"))]
 RULED += [("real_inverse", "complex128", (3, n // 2 + 1), (1, n, norm)) for n in (1, 2, 5, 6) for norm in NORMS]
+
+
+RULED += [("frames", "float64", (2, 11), (4, hop)) for hop in (1, 2, 3, 5)]
+RULED += [("overlap_add", "complex128", (2, 3, 4), (12, 2)), ("overlap_add", "float64", (3, 4), (16, 6))]
 
 
 @pytest.mark.parametrize(("name", "dtype", "shape", "parameters"), RULED)

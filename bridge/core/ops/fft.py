@@ -20,11 +20,12 @@ from bridge.core._native import Dtype, array
 from bridge.core.dtypes import COMPLEX, complex64, complex128, float32, float64
 from bridge.core.errors import DTypeError, message
 from bridge.core.held import check_computed
-from bridge.core.ops.arithmetic import conjugate, divide, multiply, real
-from bridge.core.ops.compare import where
+from bridge.core.ops import fft_frames as parts
+from bridge.core.ops.arithmetic import conjugate, divide, multiply, real, square
+from bridge.core.ops.compare import greater, where
 from bridge.core.ops.create import arange, zeros
 from bridge.core.ops.host import Spec, describe, host
-from bridge.core.ops.shape import as_array, concatenate, normalize_axes, roll
+from bridge.core.ops.shape import as_array, broadcast_to, concatenate, normalize_axes, roll, swapaxes
 from bridge.core.ops.shape import reshape as reshaped
 from bridge.core.ops.types import Axis, Shape, Stream
 
@@ -43,10 +44,12 @@ __all__ = [
     "irfft",
     "irfft2",
     "irfftn",
+    "istft",
     "rfft",
     "rfft2",
     "rfftfreq",
     "rfftn",
+    "stft",
 ]
 
 INVERSE_NORM = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
@@ -214,6 +217,84 @@ def irfftn(
 ) -> array:
     """Inverse of `rfftn`; the last extent is ``2 * (n - 1)`` by default."""
     return _irfftn("irfftn", a, s, axes, norm, stream)
+
+
+def stft(
+    x: array,
+    n_fft: int = 2048,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: array | None = None,
+    center: bool = True,
+    pad_mode: str = "reflect",
+    norm: str = "backward",
+    onesided: bool | None = None,
+    stream: Stream = None,
+) -> array:
+    """Transforms of overlapping frames of the last axis: shape (..., frequencies, frames).
+
+    Args:
+        n_fft: points of a frame.
+        hop_length: elements from one frame to the next; None: a quarter of `n_fft`.
+        win_length: elements of the window; None: `n_fft`.
+        window: what every frame is multiplied by, centred in it; None: ones.
+        center: frames are centred on their place: both ends are continued by half a frame, as `pad_mode` says
+            ("reflect", "constant" or "edge").
+        onesided: only the frequencies that are not negative; None: of real numbers.
+    """
+    x = as_array(x)
+    check_computed("fft.stft", x.dtype)
+    x = x if x.dtype in parts.COMPUTED else x.astype(float32)
+    hop = parts.hop("stft", n_fft, hop_length)
+    if onesided is None:
+        onesided = x.dtype not in COMPLEX
+    if center:
+        x = parts.continued(x, n_fft // 2, pad_mode)
+    if x.ndim < 1 or x.shape[-1] < n_fft:
+        raise ValueError(message("bridge.fft.stft", f"the signal is shorter than a frame of {n_fft}.", got=describe(x)))
+    cut = multiply(parts.frames(x, n_fft, hop, stream=stream), parts.window("stft", n_fft, win_length, window))
+    return swapaxes((rfft if onesided else fft)(cut, norm=norm), -1, -2)
+
+
+def istft(
+    stft_matrix: array,
+    n_fft: int | None = None,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: array | None = None,
+    center: bool = True,
+    norm: str = "backward",
+    onesided: bool | None = None,
+    length: int | None = None,
+    stream: Stream = None,
+) -> array:
+    """Inverse of `stft`: the frames transformed back, windowed, added up and divided by the squares of the windows.
+
+    Args:
+        n_fft: None: told from the number of frequencies, as an even one.
+        onesided: None is True.
+        length: elements of the result, which is cut or filled with zeros.
+    """
+    spectrum = as_array(stft_matrix)
+    if spectrum.ndim < 2:
+        got = describe(spectrum)
+        raise ValueError(message("bridge.fft.istft", "frequencies and frames are wanted.", got=got, want="two axes"))
+    half = onesided is None or onesided
+    if n_fft is None:
+        n_fft = 2 * (spectrum.shape[-2] - 1) if half else spectrum.shape[-2]
+    hop = parts.hop("istft", n_fft, hop_length)
+    scale = parts.window("istft", n_fft, win_length, window)
+    turned = swapaxes(spectrum, -1, -2)
+    cut = irfft(turned, n_fft, norm=norm, stream=stream) if half else ifft(turned, n_fft, norm=norm, stream=stream)
+    count = cut.shape[-2]
+    size = n_fft + hop * (count - 1)
+    total = parts.overlap_add(multiply(cut, scale), size, hop)
+    weight = parts.overlap_add(broadcast_to(square(scale), (count, n_fft)), size, hop)
+    signal = divide(total, where(greater(weight, 1e-10), weight, 1))
+    start = n_fft // 2 if center else 0
+    if length is None:
+        return signal[..., start : size - start]
+    return parts.of_length(signal[..., start:], length)
 
 
 def fftfreq(

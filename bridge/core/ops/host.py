@@ -71,7 +71,7 @@ def host(
             accepts=accepts,
             transpose=as_rules(transpose),
             pullback=pullback,
-            batching=batching or (lambda size, batched, *operands, **parameters: call(*operands, **parameters)),
+            batching=batching or (lambda size, batched, /, *operands, **parameters: call(*operands, **parameters)),
             header=header,
         )
         return cast("Callable[P, R]", register(declaration))
