@@ -25,7 +25,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str
         "pytest",
         str(HERE / "run_crates.py"),
         "-q",
-        "--tb=short",
+        "--tb=line",
         "-p",
         "no:cacheprovider",
     ]
