@@ -6,8 +6,9 @@ address: AddressSanitizer and UndefinedBehaviorSanitizer. thread: ThreadSanitize
 tests of the table below run. Needs Linux, GCC, CMake, and in this interpreter nanobind, pytest and what the tests
 import. The build has a folder of its own, and the tests import the package from there, never from the tree.
 
-Every report is a failure, also one from a subprocess whose output a test swallowed: reports are written to files,
-printed at the end, and counted. What third-party libraries do is left to them (tests/sanitize/thread.supp).
+Every report is a failure, also one from a subprocess whose output a test swallowed: it ends the process with an error,
+or is written to a file, printed at the end and counted. What third-party libraries do is left to them
+(tests/sanitize/thread.supp).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ SANITIZERS = {
         options={
             # Leaks: the interpreter and the frameworks keep much for ever; tests/memory/test_million.py looks for ours.
             "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:log_path={reports}/address",
-            "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:log_path={reports}/undefined",
+            "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",  # beside the other runtime it writes to stderr only
             "PYTHONMALLOC": "malloc",  # objects of the interpreter are watched as well
         },
         prefix=(),
@@ -122,7 +123,8 @@ def run(sanitizer: Sanitizer, site: Path, reports: Path, tests: list[str]) -> in
     loaded = subprocess.run([*python, "-c", where], env=variables, capture_output=True, text=True)
     if not loaded.stdout.startswith(str(site)):
         sys.exit(f"the extension cannot be loaded under the sanitizer:\n{loaded.stdout}{loaded.stderr}")
-    command = [*python, "-m", "pytest", "-p", "no:cacheprovider", *tests]
+    # What the runtimes write before they end the process goes past Python: it must not be captured.
+    command = [*python, "-m", "pytest", "-p", "no:cacheprovider", "--capture=sys", *tests]
     return subprocess.run(command, env=variables, cwd=ROOT).returncode
 
 
