@@ -42,9 +42,10 @@ class PyBuffer(ctypes.Structure):
     )
 
 
-get_buffer = ctypes.pythonapi.PyObject_GetBuffer
+_api = ctypes.PyDLL(None)  # of our own: argument types that others set on ctypes.pythonapi are theirs
+get_buffer = _api.PyObject_GetBuffer
 get_buffer.argtypes = [ctypes.py_object, ctypes.POINTER(PyBuffer), ctypes.c_int]
-release = ctypes.pythonapi.PyBuffer_Release
+release = _api.PyBuffer_Release
 release.argtypes = [ctypes.POINTER(PyBuffer)]
 
 
