@@ -127,14 +127,10 @@ def _plan(
     """The function behind the native callable: checks the arguments and makes the node."""
     signature = inspect.signature(header)
     operands = [name for name, one in signature.parameters.items() if one.annotation == "array"]
+    parameters_of = _binder(header.__name__, signature)
 
     def plan(*args: Any, **keywords: Any) -> Any:
-        try:
-            bound = signature.bind(*args, **keywords)
-        except TypeError as error:
-            raise TypeError(f"{header.__name__}() {error}") from None
-        bound.apply_defaults()
-        parameters = bound.arguments
+        parameters = parameters_of(args, keywords)
         stream = parameters.pop("stream")
         arrays = promoted(tag, [parameters.pop(name) for name in operands], accepts)
         results = result(*arrays, **parameters)
@@ -142,6 +138,26 @@ def _plan(
         return form(*node) if form is not None and isinstance(results, list) else node
 
     return plan
+
+
+def _binder(name: str, signature: inspect.Signature) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
+    """The function from arguments to a value for every parameter; a plain call goes a shorter way."""
+    parameters = signature.parameters.values()
+    positional = [one.name for one in parameters if one.kind is not one.KEYWORD_ONLY]
+    defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+    required = sum(one.default is one.empty for one in parameters)
+
+    def parameters_of(args: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
+        if required <= len(args) <= len(positional) and (not keywords or keywords.keys() == {"stream"}):
+            return {**defaults, **dict(zip(positional, args, strict=False)), **keywords}
+        try:
+            bound = signature.bind(*args, **keywords)
+        except TypeError as error:
+            raise TypeError(f"{name}() {error}") from None
+        bound.apply_defaults()
+        return bound.arguments
+
+    return parameters_of
 
 
 def promoted(tag: str, operands: Sequence[Any], accepts: frozenset[Dtype]) -> list[array]:
