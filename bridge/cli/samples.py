@@ -16,12 +16,14 @@ import numpy
 
 import bridge
 from bridge.core import _native
-from bridge.core.framework import ITEMSIZE
+from bridge.core.framework import ITEMSIZE, SUB_BYTE
 from bridge.core.memory import ALIGNMENT, NATIVE, numpy_dtype
 
 __all__ = ["ADAPTERS", "DTYPES", "LAYOUTS", "Adapter", "Layout", "Value", "make"]
 
 DTYPES: tuple[str, ...] = tuple(ITEMSIZE)
+#: What TensorFlow has ops for, and codes in its capsules.
+DLPACK = NATIVE | {"bfloat16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +180,8 @@ def _address_of_numpy(array: Any) -> int:
 def _torch(dtype: str, layout: Layout) -> Any:
     import torch
 
-    resolved = getattr(torch, dtype, None)
-    if resolved is None or layout.strides is None or layout.readonly or min(layout.strides, default=0) < 0:
+    resolved = getattr(torch, dtype, None)  # of four bits torch has the names alone: it cannot even copy them
+    if resolved is None or dtype in SUB_BYTE or layout.strides is None or layout.readonly or min(layout.strides, default=0) < 0:
         return None
     memory = _memory(dtype, layout)
     if layout.shift or not layout.count:
@@ -259,14 +261,17 @@ def _tensorflow(dtype: str, layout: Layout) -> Any:
 def _value_of_tensorflow(array: Any) -> Value:
     import tensorflow as tf
 
-    # The first op that computes is where memory with too little alignment kills the process.
-    tf.concat([array[tf.newaxis], array[tf.newaxis]], axis=0)
+    if array.dtype.name in DLPACK:
+        # The first op that computes is where memory with too little alignment kills the process.
+        tf.concat([array[tf.newaxis], array[tf.newaxis]], axis=0)
     return Value(array.dtype.name, tuple(array.shape), array.numpy().tobytes())
 
 
 def _address_of_tensorflow(array: Any) -> int:
     import tensorflow as tf
 
+    if array.dtype.name not in DLPACK:  # NumPy is given the tensor's own memory, unless it has no axes
+        return _address_of_numpy(numpy.asarray(array if array.ndim else tf.reshape(array, (1,))))
     capsule = tf.experimental.dlpack.to_dlpack(array)
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
