@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import array
+import copy
 import ctypes
 import mmap
+import pickle
 import threading
 
 import numpy as np
@@ -267,7 +269,7 @@ def test_S04_a_producer_on_a_card_is_asked_explicitly():
     assert all(request.get("stream") is None for request in asked)
 
 
-def test_S04_between_two_frameworks_the_reader_says_its_stream():
+def test_between_two_frameworks_the_reader_says_its_stream():
     """The memory of a card passes through: bridge asks for nothing that the consumer would not ask for by itself."""
     import torch
 
@@ -390,10 +392,10 @@ OPS = {
     "of a broadcast": lambda a: bridge.broadcast_to(a, (2, SIZE)) + 0,
     "concatenate": lambda a: bridge.concatenate([a, a]),
     "a copy": bridge.array,
-    "a deep copy": lambda a: __import__("copy").deepcopy(a),
+    "a deep copy": copy.deepcopy,
     "updated": lambda a: (a.__setitem__(0, 7.0), a)[1],
     "incremented": lambda a: a.__iadd__(1),
-    "a pickle": lambda a: __import__("pickle").loads(__import__("pickle").dumps(a)),
+    "a pickle": lambda a: pickle.loads(pickle.dumps(a)),
 }
 
 

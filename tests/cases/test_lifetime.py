@@ -282,7 +282,7 @@ def test_L07_an_array_is_exported_again_and_again(source, target):
     del x
     while exports:
         gc.collect()
-        stir(size=4096)
+        stir(8, size=4096)
         assert np.asarray(exports.pop(0))[:3].tolist() == [0, 1, 2]
 
 
@@ -480,7 +480,7 @@ def test_L11_memory_shared_with_jax_survives_donation(source, size):
     assert result.unsafe_buffer_pointer() != address(a)
     del shared
     gc.collect()
-    stir(size=size)
+    stir(4, size=size)
     assert np.array_equal(np.asarray(a), count)
     assert np.array_equal(np.asarray(result), count + 100)
 
@@ -497,7 +497,7 @@ def test_L11_views_of_a_jax_array_survive_its_donation(target, size):
     view = bridge.to(target, x, readonly=True, copy=False)
     result = donating()(x)
     result.block_until_ready()
-    stir(size=size)
+    stir(4, size=size)
     assert np.array_equal(np.asarray(view), count)
     del result
     gc.collect()
