@@ -12,9 +12,11 @@ from bridge.cli.samples import ADAPTERS, DTYPES, LAYOUTS, make
 from bridge.core.framework import doors_between
 from bridge.core.registry import registry
 
-__all__ = ["COPY", "TELLING", "WIDE", "Cell", "Sample", "cells", "doors", "installed", "samples"]
+__all__ = ["CALLS", "COPY", "TELLING", "WIDE", "Cell", "Sample", "cells", "doors", "installed", "samples"]
 
 COPY = (None, False, True)
+#: What every sample is tried with: answers to copy= and readonly=.
+CALLS: tuple[tuple[bool | None, bool], ...] = (*((copy, False) for copy in COPY), (False, True))
 #: What jax has only with jax_enable_x64.
 WIDE = ("int64", "uint64", "float64", "complex128")
 #: One dtype for every way that dtypes travel; all doors are tried with these.
@@ -55,14 +57,18 @@ def samples(frameworks: Sequence[str], dtypes: Sequence[str] = DTYPES) -> Iterat
 
 
 def cells(
-    found: Iterable[Sample], targets: Sequence[str], *, named_doors: bool = True, x64: bool = False
+    found: Iterable[Sample],
+    targets: Sequence[str],
+    *,
+    named_doors: bool = True,
+    x64: bool = False,
+    calls: Iterable[tuple[bool | None, bool]] = CALLS,
 ) -> Iterator[Cell]:
     """Every sample to every target, without `via` in all dtypes and through every door in the telling ones."""
     for sample, target in product(found, targets):
         start = partial(Cell, sample.framework, target, sample.dtype, sample.layout, x64=x64)
-        for copy in COPY:
-            yield start(copy=copy)
-        yield start(copy=False, readonly=True)
+        for copy, readonly in calls:
+            yield start(copy=copy, readonly=readonly)
         if named_doors and sample.dtype in TELLING:
             for via, copy in product(doors(sample.framework, target), COPY):
                 yield start(copy=copy, via=via)

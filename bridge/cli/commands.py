@@ -25,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status. A command line that cannot be understood ends in SystemExit(2) with the usage.
     """
-    parser = argparse.ArgumentParser(prog="python -m bridge", description="Arrays that travel: what works here, and how.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bridge", description="Arrays that travel: what works here, and how."
+    )
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
         if importlib.util.find_spec(f"bridge.cli.{name}") is None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from bridge.cli.cells import Cell
+from bridge.cli.cells import CALLS, Cell
 from bridge.cli.samples import DTYPES
 from bridge.cli.trial import OUTCOMES, Found
 from bridge.cli.worker import Plan
@@ -58,6 +58,7 @@ def run_cells(
     *,
     named_doors: bool = True,
     x64: bool = True,
+    calls: Sequence[tuple[bool | None, bool]] = CALLS,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Matrix:
     """Hand arrays over between all ordered pairs of `frameworks`.
@@ -65,12 +66,13 @@ def run_cells(
     Args:
         named_doors: also with `via=`, through every door.
         x64: also with jax's 64-bit dtypes on.
+        calls: the answers to copy= and readonly= that are tried.
         progress: called with the cells that are done and the cells in all.
 
     Raises:
         RuntimeError: the process ended before its first cell.
     """
-    plan, matrix = Plan(list(frameworks), list(dtypes), named_doors, x64, 0), Matrix()
+    plan, matrix = Plan(list(frameworks), list(dtypes), named_doors, x64, 0, calls), Matrix()
     for _ in range(MOST_CRASHES):
         death = _work(plan._replace(start=len(matrix.found)), matrix, progress)
         if death is None:

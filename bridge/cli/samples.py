@@ -181,7 +181,13 @@ def _torch(dtype: str, layout: Layout) -> Any:
     import torch
 
     resolved = getattr(torch, dtype, None)  # of four bits torch has the names alone: it cannot even copy them
-    if resolved is None or dtype in SUB_BYTE or layout.strides is None or layout.readonly or min(layout.strides, default=0) < 0:
+    if (
+        resolved is None
+        or dtype in SUB_BYTE
+        or layout.strides is None
+        or layout.readonly
+        or min(layout.strides, default=0) < 0
+    ):
         return None
     memory = _memory(dtype, layout)
     if layout.shift or not layout.count:

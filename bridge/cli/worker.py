@@ -10,12 +10,12 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
-from bridge.cli.cells import WIDE, Cell, Sample, cells, samples
+from bridge.cli.cells import CALLS, WIDE, Cell, Sample, cells, samples
 from bridge.cli.samples import ADAPTERS, make
 from bridge.cli.trial import try_cell
 
@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     named_doors: bool  # also with via=, through every door
     x64: bool  # go on with what jax has only with jax_enable_x64
     start: int  # cells that are done already
+    calls: Sequence[tuple[bool | None, bool]] = CALLS  # copy= and readonly=
 
 
 def main() -> None:
@@ -51,13 +52,15 @@ def main() -> None:
 
 def plan_cells(plan: Plan) -> Iterator[Cell]:
     """The cells of the plan; the same ones in the same order in every process."""
-    yield from cells(samples(plan.frameworks, plan.dtypes), plan.frameworks, named_doors=plan.named_doors)
+    yield from cells(
+        samples(plan.frameworks, plan.dtypes), plan.frameworks, named_doors=plan.named_doors, calls=plan.calls
+    )
     if not plan.x64 or "jax" not in plan.frameworks:
         return
     with wide_jax(on=True):
         for sample in samples(plan.frameworks, [dtype for dtype in plan.dtypes if dtype in WIDE]):
             targets = plan.frameworks if sample.framework == "jax" else ["jax"]
-            yield from cells([sample], targets, named_doors=False, x64=True)
+            yield from cells([sample], targets, named_doors=False, x64=True, calls=plan.calls)
 
 
 @contextmanager
