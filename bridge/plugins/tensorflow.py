@@ -317,7 +317,6 @@ _DOORS: dict[str, Callable[[Source, Route], Any]] = {
 # ------------------------------------------------------------------------------------------------------------ shortcuts
 
 
-@cache
 def _from_bridge() -> Shortcut | None:
     from bridge.core import _native
 

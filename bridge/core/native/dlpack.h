@@ -68,6 +68,8 @@ PyObject* foreign_capsule(const ForeignMemory&, bool versioned, bool readonly);
 NodeRef import_managed(ManagedVersioned*, Claim, bool misaligned_too = false);
 NodeRef import_managed(Managed*, Claim, bool misaligned_too = false);
 NodeRef import_capsule(PyObject* capsule, Claim, bool misaligned_too = false);
+// CPU memory that `owner` keeps alive, as the exchange table describes it.
+NodeRef import_borrowed(const Tensor&, PyObject* owner, Claim);
 
 bool is_aligned(const Tensor&);  // element 0, naturally; false for an element type that the engine lacks
 

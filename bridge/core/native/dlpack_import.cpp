@@ -308,6 +308,20 @@ NodeRef import_managed(Managed* m, Claim claim, bool misaligned_too) {
   return adopt_managed(m, origin_of(claim, false), misaligned_too);
 }
 
+NodeRef import_borrowed(const Tensor& t, PyObject* owner, Claim claim) {
+  constexpr const char* tag = "bridge.from_";
+  if (t.ndim < 0 || t.ndim > kMaxNdim)
+    refuse(tag, "the number of dimensions is out of range.", std::to_string(t.ndim),
+           "0 to " + std::to_string(kMaxNdim));
+  void* data = t.data ? static_cast<char*>(t.data) + t.byte_offset : nullptr;
+  Ref held = Ref::borrow(owner);
+  NodeRef n = adopt({dlpack_dtype(t.dtype, false, tag), t.ndim, t.shape, t.strides, data, origin_of(claim, false),
+                     owner, drop_object},
+                    tag);
+  held.release();
+  return n;
+}
+
 NodeRef import_capsule(PyObject* capsule, Claim claim, bool misaligned_too) {
   if (!PyCapsule_CheckExact(capsule))
     raise_type(message("bridge.from_dlpack", "the object is not a DLPack capsule.", Py_TYPE(capsule)->tp_name));

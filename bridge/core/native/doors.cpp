@@ -202,52 +202,23 @@ bool is_plain_tensor(PyObject* tensor, const dlpack::DataType& dtype) {
   return is_false(PyObject_CallMethodNoArgs(tensor, is_neg));
 }
 
-// A tensor as torch exports it, and the memory that it had then.
-struct HeldTensor {
-  dlpack::ManagedVersioned managed;
-  dlpack::ManagedVersioned* tensor;
-  PyObject* memory;
-};
-
-// What the table gives holds the tensor, which `t.data = other`, `t.set_(other)` and module.half() give other memory:
-// the memory is held as well. Takes the tensor over. Owners are dropped under the GIL.
-dlpack::ManagedVersioned* hold_memory(dlpack::ManagedVersioned* tensor, Ref memory) {
-  auto* held = new HeldTensor{*tensor, tensor, memory.release()};
-  held->managed.context = held;
-  held->managed.deleter = [](dlpack::ManagedVersioned* m) {
-    auto* h = static_cast<HeldTensor*>(m->context);
-    if (h->tensor->deleter) h->tensor->deleter(h->tensor);
-    Py_DECREF(h->memory);
-    delete h;
-  };
-  return &held->managed;
-}
-
 PyObject* torch_import(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
   return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
     static const char* const kNames[] = {"api", "tensor", "readonly"};
     PyObject* v[3] = {};
     parse_arguments({"torch_import", kNames, 3, 2, 3}, args, nargs, names, v);
     dlpack::ExchangeTable* table = dlpack::exchange_table_of(v[0]);
-    dlpack::ManagedVersioned* managed = nullptr;
-    if (table->from_object(v[1], &managed) !=
-        0) {  // sparse, meta, a wrapper subclass ...: the long way knows the words
+    dlpack::Tensor t{};
+    if (!table->borrow || table->borrow(v[1], &t) != 0) {  // sparse, meta, traced ...: the long way knows the words
       PyErr_Clear();
       Py_RETURN_NONE;
     }
-    struct Guard {
-      dlpack::ManagedVersioned* managed;
-      ~Guard() {
-        if (managed && managed->deleter) managed->deleter(managed);
-      }
-    } guard{managed};
-    const dlpack::Tensor& t = managed->tensor;
     if (t.device.type != dlpack::kCpu || !dlpack::is_aligned(t) || !is_plain_tensor(v[1], t.dtype)) Py_RETURN_NONE;
+    // Not the tensor is held but the memory that it has now: `t.data = other`, `t.set_(other)` and module.half() give it
+    // other memory.
     static PyObject* untyped_storage = PyUnicode_InternFromString("untyped_storage");
-    bool promised = v[2] && truth(v[2]);
-    dlpack::ManagedVersioned* held = hold_memory(managed, Ref::check(PyObject_CallMethodNoArgs(v[1], untyped_storage)));
-    guard.managed = nullptr;
-    return wrap(dlpack::import_managed(held, {promised}));
+    Ref memory = Ref::check(PyObject_CallMethodNoArgs(v[1], untyped_storage));
+    return wrap(dlpack::import_borrowed(t, memory.get(), {v[2] && truth(v[2])}));
   });
 }
 
