@@ -121,7 +121,7 @@ def run(sanitizer: Sanitizer, site: Path, reports: Path, tests: list[str]) -> in
     if not loaded.stdout.startswith(str(site)):
         sys.exit(f"the extension cannot be loaded under the sanitizer:\n{loaded.stdout}{loaded.stderr}")
     # What the runtimes write before they end the process goes past Python: it must not be captured.
-    command = [*python, "-m", "pytest", "-p", "no:cacheprovider", "--capture=sys", *tests]
+    command = [*python, "-m", "pytest", "-n0", "-p", "no:cacheprovider", "--capture=sys", *tests]
     return subprocess.run(command, env=variables, cwd=ROOT).returncode
 
 

@@ -12,18 +12,6 @@ from interop.cases import can_abort, generate
 from interop.expected import Case
 from isolated import run_each
 
-OUTCOMES = pytest.StashKey[Counter[str]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[OUTCOMES] = Counter()
-
-
-@pytest.fixture
-def outcomes(request: pytest.FixtureRequest) -> Counter[str]:
-    """Outcome -> number of hand-overs so far."""
-    return request.config.stash[OUTCOMES]
-
 
 @cache
 def isolated_reports(framework: str, x64: bool) -> dict[Case, dict]:
@@ -53,13 +41,20 @@ def hand_over():
 
 
 def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
-    counts = config.stash.get(OUTCOMES, Counter())
+    """Adds up what tests have recorded under "hand-over" (one outcome) and "hand-overs" (outcome -> number)."""
+    counts: Counter[str] = Counter()
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                if name in ("hand-over", "hand-overs"):
+                    counts.update({value: 1} if name == "hand-over" else value)
     if not counts:
         return
     ordered = {name: counts.get(name, 0) for name in ("shared", "copied", "refused", "crashed")}
     ordered |= {name: n for name, n in counts.items() if name not in ordered}
     total = sum(counts.values())
-    terminalreporter.write_line(f"hand-overs: {total} ({', '.join(f'{n} {name}' for name, n in ordered.items())})")
+    text = ", ".join(f"{n:,} {name}" for name, n in ordered.items())
+    terminalreporter.write_line(f"hand-overs: {total:,} ({text})")
     destination = config.getoption("--interop-json", default=None)
     if destination:
         Path(destination).write_text(json.dumps({"total": total, **ordered}, indent=2) + "\n")

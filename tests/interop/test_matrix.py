@@ -20,11 +20,11 @@ def test_the_matrix_is_large_enough():
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_hand_over(case: Case, hand_over, outcomes):
+def test_hand_over(case: Case, hand_over, record_property):
     """Shared, copied or refused as the facts say; values, dtype and shape exact; writes seen by whom they should be."""
     want = expected(case)
     found = hand_over(case)
-    outcomes[found["outcome"]] += 1
+    record_property("hand-over", found["outcome"])
     assert found["outcome"] == want.outcome, found.get("text", "")
     assert not found.get("unrecorded")
     if want.outcome == "refused":

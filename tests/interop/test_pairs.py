@@ -20,10 +20,9 @@ def matrix() -> Matrix:
     return run_cells(list(FRAMEWORKS))
 
 
-def test_the_matrix_is_large_enough(matrix: Matrix):
+def test_the_matrix_is_large_enough(matrix: Matrix, record_property):
     """At least 10,000 hand-overs of all pairs, none left out, none wrong, none that killed the process."""
-    counts = matrix.counts()
-    print(f"\npairs: {len(matrix.found):,} hand-overs: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+    record_property("hand-overs", dict(matrix.counts()))
     assert len(matrix.found) >= 10_000
     assert matrix.missing == 0
     assert {(cell.source, cell.target) for cell in matrix.found} == set(PAIRS)

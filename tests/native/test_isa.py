@@ -30,7 +30,7 @@ def isa_under(value: str) -> str:
 def test_lower_levels_pass_the_same_tests(level: str) -> None:
     """Stages, layouts, tapes, reductions and accuracy again, in a process that is told to use the level."""
     names = ["stages", "layouts", "tapes", "reduce", "accuracy"]
-    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-x", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "--no-header", "-x", "-p", "no:cacheprovider"]
     command += [str(HERE / f"test_{name}.py") for name in names]
     environment = {**os.environ, "BRIDGE_ISA": level}
     environment.pop("PYTEST_ADDOPTS", None)

@@ -22,7 +22,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str
     wanted = [f"Test{plugin.__name__}" for plugin in crates.HONEST]
     wanted += [f"Test{plugin.__name__}::{test.partition('[')[0]}" for plugin, (test, _) in crates.LIARS.items()]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        [sys.executable, "-m", "pytest", "-q", "-n0", "--tb=line", "-p", "no:cacheprovider", f"--junitxml={report}"]
         + [f"{HERE / 'run_crates.py'}::{name}" for name in wanted],
         capture_output=True,
         text=True,
