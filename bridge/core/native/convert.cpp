@@ -136,7 +136,8 @@ NodeRef from_sequence(PyObject* value, PyObject* dtype) {
 PyObject* list_level(const Node* n, int axis, const unsigned char* at) {
   if (axis == n->ndim) return to_python(n->dtype, at);
   Ref list = Ref::check(PyList_New(n->shape[axis]));
-  int64_t step = n->strides[axis] * itemsize(n->dtype);
+  // The stride of an axis that is not walked along may be anything.
+  int64_t step = n->size && n->shape[axis] > 1 ? n->strides[axis] * itemsize(n->dtype) : 0;
   for (int64_t i = 0; i < n->shape[axis]; ++i) {
     PyObject* item = list_level(n, axis + 1, at + i * step);
     if (!item) throw PythonError{};
