@@ -12,7 +12,6 @@ import os
 import platform
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from typing import Any, Literal
 
 import bridge
 from bridge import metal
+from bridge.cli.child import command
 from bridge.core import _native
 
 __all__ = ["Row", "Section", "add_arguments", "diagnose", "run"]
@@ -178,9 +178,9 @@ def _protocol(found: dict[str, Any]) -> Row:
 def _asked(*words: str, timeout: float) -> dict[str, Any]:
     """The answer of bridge.cli.probe; under "problem", why there is none."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-    command = [sys.executable, "-m", "bridge.cli.probe", *words]
+    child = command("bridge.cli.probe", *words)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
+        done = subprocess.run(child, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
     except subprocess.TimeoutExpired:
         return {"problem": f"no answer within {timeout:g} seconds"}
     if done.stdout:

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from bridge.cli.cells import CALLS, Cell
+from bridge.cli.child import command
 from bridge.cli.samples import DTYPES
 from bridge.cli.trial import OUTCOMES, Found
 from bridge.cli.worker import Plan
@@ -85,11 +85,15 @@ def run_cells(
 def _work(plan: Plan, matrix: Matrix, progress: Callable[[int, int], None]) -> str | None:
     """One worker: add what it finds. None when it has done all cells, else how it died."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "JAX_ENABLE_X64": "0"}
-    command = [sys.executable, "-m", "bridge.cli.worker"]
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+            command("bridge.cli.worker"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
         ) as worker,
     ):
         assert worker.stdin is not None
