@@ -86,6 +86,7 @@ FUNCTIONS = {
     "take_capsule": "(capsule: Capsule, /) -> Capsule",
     "thread_count": "() -> int",
     "torch_export": "(api: Capsule, a: array, /) -> Any",
+    "torch_importer": "(api: Capsule, /) -> Callable[[Any], array | None]",
     "torch_import": "(api: Capsule, tensor: Any, readonly: bool = False) -> array | None",
     "written_elsewhere": "(view: Any, /) -> bool",
     "_after_fork_in_child": "() -> None",

@@ -186,6 +186,9 @@ def thread_count() -> int:
 def torch_export(api: Capsule, a: array, /) -> Any:
     """A tensor over a's bytes through torch's C exchange table, or None when the plain case does not hold."""
 
+def torch_importer(api: Capsule, /) -> Callable[[Any], array | None]:
+    """A function of a tensor: torch_import with this api."""
+
 def torch_import(api: Capsule, tensor: Any, readonly: bool = False) -> array | None:
     """An array over a plain CPU tensor's bytes through torch's C exchange table, or None (requires_grad, conj and
     neg

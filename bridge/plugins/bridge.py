@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy
@@ -180,7 +179,7 @@ def _from_numpy() -> Shortcut:
 
 def _from_torch() -> Shortcut | None:
     api = exchange_api()
-    return None if api is None else partial(_native.torch_import, api)
+    return None if api is None else cast(Shortcut, _native.torch_importer(api))
 
 
 def _from_jax() -> Shortcut | None:

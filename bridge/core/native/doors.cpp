@@ -186,20 +186,53 @@ bool forward_level_is_open() {
   return level && PyLong_Check(level) && PyLong_AsLong(level) >= 0;
 }
 
+// What tensors are asked, taken from their class once: to look a method up costs a third of the call.
+struct TensorMethods { PyObject *requires_grad, *is_neg, *is_conj, *untyped_storage; };
+
+const TensorMethods& tensor_methods() {
+  static TensorMethods methods{};
+  if (!methods.untyped_storage) {
+    Ref torch = Ref::check(PyImport_ImportModule("torch"));
+    Ref tensor = Ref::check(PyObject_GetAttrString(torch.get(), "Tensor"));
+    auto get = [&](const char* name) { return Ref::check(PyObject_GetAttrString(tensor.get(), name)).release(); };
+    methods = {get("requires_grad"), get("is_neg"), get("is_conj"), get("untyped_storage")};
+  }
+  return methods;
+}
+
+Ref ask(PyObject* method, PyObject* tensor) { return Ref::check(PyObject_Vectorcall(method, &tensor, 1, nullptr)); }
+
 // requires_grad, is_neg() or is_conj(): the plain bytes are not all there is to the tensor. Each question costs about
-// 100 ns, so those that the dtype answers are not asked: only floats carry gradients, only complex numbers conjugate.
-bool is_plain_tensor(PyObject* tensor, const dlpack::DataType& dtype) {
-  static PyObject* requires_grad = PyUnicode_InternFromString("requires_grad");
-  static PyObject* is_neg = PyUnicode_InternFromString("is_neg");
-  static PyObject* is_conj = PyUnicode_InternFromString("is_conj");
-  auto is_false = [](PyObject* answer) { return Ref::check(answer).get() == Py_False; };
+// 50 ns, so those that the dtype answers are not asked: only floats carry gradients, only complex numbers conjugate.
+bool is_plain_tensor(PyObject* tensor, const dlpack::DataType& dtype, const TensorMethods& methods) {
   bool complex = dtype.code == info(DType::complex64).dlpack_code;
   bool integer = dtype.code == info(DType::int8).dlpack_code || dtype.code == info(DType::uint8).dlpack_code;
   bool floating = !integer && dtype.code != info(DType::bool_).dlpack_code;
   if (integer && dtype.bits == 8 && !has_values(tensor)) return false;
-  if (floating && (forward_level_is_open() || !is_false(PyObject_GetAttr(tensor, requires_grad)))) return false;
-  if (complex && !is_false(PyObject_CallMethodNoArgs(tensor, is_conj))) return false;
-  return is_false(PyObject_CallMethodNoArgs(tensor, is_neg));
+  if (floating) {
+    if (forward_level_is_open()) return false;
+    PyObject* property = methods.requires_grad;
+    auto type = reinterpret_cast<PyObject*>(Py_TYPE(tensor));
+    if (Ref::check(Py_TYPE(property)->tp_descr_get(property, tensor, type)).get() != Py_False) return false;
+  }
+  if (complex && ask(methods.is_conj, tensor).get() != Py_False) return false;
+  return ask(methods.is_neg, tensor).get() == Py_False;
+}
+
+PyObject* import_tensor(PyObject* api, PyObject* tensor, bool promised) {
+  dlpack::ExchangeTable* table = dlpack::exchange_table_of(api);
+  dlpack::Tensor t{};
+  if (!table->borrow || table->borrow(tensor, &t) != 0) {  // sparse, meta, traced ...: the long way knows the words
+    PyErr_Clear();
+    Py_RETURN_NONE;
+  }
+  const TensorMethods& methods = tensor_methods();
+  if (t.device.type != dlpack::kCpu || !dlpack::is_aligned(t) || !is_plain_tensor(tensor, t.dtype, methods))
+    Py_RETURN_NONE;
+  // Not the tensor is held but the memory that it has now: `t.data = other`, `t.set_(other)` and module.half() give it
+  // other memory.
+  Ref memory = ask(methods.untyped_storage, tensor);
+  return wrap(dlpack::import_borrowed(t, memory.get(), {promised}));
 }
 
 PyObject* torch_import(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) {
@@ -207,18 +240,19 @@ PyObject* torch_import(PyObject*, Args args, Py_ssize_t nargs, PyObject* names) 
     static const char* const kNames[] = {"api", "tensor", "readonly"};
     PyObject* v[3] = {};
     parse_arguments({"torch_import", kNames, 3, 2, 3}, args, nargs, names, v);
-    dlpack::ExchangeTable* table = dlpack::exchange_table_of(v[0]);
-    dlpack::Tensor t{};
-    if (!table->borrow || table->borrow(v[1], &t) != 0) {  // sparse, meta, traced ...: the long way knows the words
-      PyErr_Clear();
-      Py_RETURN_NONE;
-    }
-    if (t.device.type != dlpack::kCpu || !dlpack::is_aligned(t) || !is_plain_tensor(v[1], t.dtype)) Py_RETURN_NONE;
-    // Not the tensor is held but the memory that it has now: `t.data = other`, `t.set_(other)` and module.half() give it
-    // other memory.
-    static PyObject* untyped_storage = PyUnicode_InternFromString("untyped_storage");
-    Ref memory = Ref::check(PyObject_CallMethodNoArgs(v[1], untyped_storage));
-    return wrap(dlpack::import_borrowed(t, memory.get(), {v[2] && truth(v[2])}));
+    return import_tensor(v[0], v[1], v[2] && truth(v[2]));
+  });
+}
+
+PyObject* call_importer(PyObject* api, PyObject* tensor) {
+  return guard(static_cast<PyObject*>(nullptr), [&] { return import_tensor(api, tensor, false); });
+}
+
+PyObject* torch_importer(PyObject*, PyObject* api) {
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    static PyMethodDef definition = {"torch_import", call_importer, METH_O, nullptr};
+    dlpack::exchange_table_of(api);  // throws if it is none
+    return PyCFunction_New(&definition, api);
   });
 }
 
@@ -380,6 +414,8 @@ PyMethodDef methods[] = {
     {"torch_export", fast(torch_export), METH_FASTCALL,
      "torch_export(api, a, /)\n--\n\nA tensor over a's bytes through torch's C exchange table, or None when the plain "
      "case does not hold."},
+    {"torch_importer", torch_importer, METH_O,
+     "torch_importer(api, /)\n--\n\nA function of a tensor: torch_import with this api."},
     {"torch_import", fast(torch_import), kKeywords,
      "torch_import(api, tensor, readonly=False)\n--\n\nAn array over a plain CPU tensor's bytes through torch's C "
      "exchange table, or None (requires_grad, conj and neg\nviews, other devices and layouts)."},
