@@ -48,19 +48,21 @@ DType format_dtype(const char* format, Py_ssize_t itemsize_, const char* tag) {
 }
 
 DType dlpack_dtype(const dlpack::DataType& d, bool padded, const char* tag) {
-  std::string got =
-      "code " + std::to_string(d.code) + ", " + std::to_string(d.bits) + " bits, " + std::to_string(d.lanes) + " lanes";
+  auto got = [&] {
+    return "code " + std::to_string(d.code) + ", " + std::to_string(d.bits) + " bits, " + std::to_string(d.lanes) +
+           " lanes";
+  };
   for (int i = 0; i < kDTypeCount; ++i) {
     auto t = static_cast<DType>(i);
     if (info(t).dlpack_code != d.code || bits(t) != d.bits) continue;
     if (info(t).padding && !(padded && d.lanes == 1))
-      raise_dtype(message(tag, std::string("elements of ") + info(t).name + " are packed two to a byte here.", got,
+      raise_dtype(message(tag, std::string("elements of ") + info(t).name + " are packed two to a byte here.", got(),
                           "one element to a byte (the flag IS_SUBBYTE_TYPE_PADDED)",
                           std::string("let the producer convert to ") + info(info(t).exact).name +
                               ", which has every value of " + info(t).name));
     if (d.lanes == 1) return t;
   }
-  raise_dtype(message(tag, "the DLPack element type has no counterpart in the engine.", got,
+  raise_dtype(message(tag, "the DLPack element type has no counterpart in the engine.", got(),
                       "bool, (u)int8..64, float16, bfloat16, float32, float64, complex64, complex128, float8 as in "
                       "ml_dtypes, or padded int4, uint4 and float4_e2m1fn, with one lane"));
 }
