@@ -12,24 +12,12 @@ import pickle
 import ml_dtypes
 import numpy as np
 import pytest
-from core.values import EVERY, numpy_dtype
+from core.values import EVERY, HELD, numpy_dtype
 
 import bridge
 from bridge.core import dtypes
 from bridge.core._native import DTYPES, set_kernel_log
 
-# name: bits, DLPack code, the smallest dtype with all its values
-HELD = {
-    "float8_e4m3fn": (8, 10, "float16"),
-    "float8_e5m2": (8, 12, "float16"),
-    "float8_e4m3b11fnuz": (8, 9, "float16"),
-    "float8_e4m3fnuz": (8, 11, "float16"),
-    "float8_e5m2fnuz": (8, 13, "float16"),
-    "float8_e8m0fnu": (8, 14, "bfloat16"),
-    "int4": (4, 0, "int8"),
-    "uint4": (4, 1, "uint8"),
-    "float4_e2m1fn": (4, 17, "float16"),
-}
 held = pytest.mark.parametrize("name", HELD)
 
 

@@ -13,6 +13,20 @@ from bridge.core._native import DTYPES
 
 Array = np.ndarray
 
+# What is held and not computed with. Name: bits, DLPack code, the smallest dtype of every framework that has each of
+# its values. Written by hand, as the oracle of what bridge says.
+HELD = {
+    "float8_e4m3fn": (8, 10, "float16"),
+    "float8_e5m2": (8, 12, "float16"),
+    "float8_e4m3b11fnuz": (8, 9, "float16"),
+    "float8_e4m3fnuz": (8, 11, "float16"),
+    "float8_e5m2fnuz": (8, 13, "float16"),
+    "float8_e8m0fnu": (8, 14, "bfloat16"),
+    "int4": (4, 0, "int8"),
+    "uint4": (4, 1, "uint8"),
+    "float4_e2m1fn": (4, 17, "float16"),
+}
+
 # Mantissa bits and smallest normal exponent: what a unit in the last place is.
 PRECISION = {"float16": (10, -14), "bfloat16": (7, -126), "float32": (23, -126), "float64": (52, -1022)}
 PARTS = {"complex64": "float32", "complex128": "float64"}

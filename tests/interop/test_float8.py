@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import ml_dtypes
 import numpy as np
 import pytest
+from core.values import HELD as DTYPES
 from interop.memory_of import aligned_bytes
 
 import bridge
@@ -20,18 +21,6 @@ from bridge.core import _native
 from bridge.plugins.numpy import carried
 
 FRAMEWORKS = ("bridge", "numpy", "torch", "jax", "tensorflow")
-# dtype -> bits, DLPack code, the smallest dtype of every framework that has each of its values
-DTYPES = {
-    "float8_e4m3fn": (8, 10, "float16"),
-    "float8_e5m2": (8, 12, "float16"),
-    "float8_e4m3b11fnuz": (8, 9, "float16"),
-    "float8_e4m3fnuz": (8, 11, "float16"),
-    "float8_e5m2fnuz": (8, 13, "float16"),
-    "float8_e8m0fnu": (8, 14, "bfloat16"),
-    "int4": (4, 0, "int8"),
-    "uint4": (4, 1, "uint8"),
-    "float4_e2m1fn": (4, 17, "float16"),
-}
 FOUR_BITS = {"int4", "uint4", "float4_e2m1fn"}
 UNKNOWN = {
     # torch has the names int4 and uint4 and computes nothing with them, not even a copy.
