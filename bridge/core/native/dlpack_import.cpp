@@ -315,13 +315,8 @@ NodeRef import_borrowed(const Tensor& t, PyObject* owner, Claim claim) {
   if (t.ndim < 0 || t.ndim > kMaxNdim)
     refuse(tag, "the number of dimensions is out of range.", std::to_string(t.ndim),
            "0 to " + std::to_string(kMaxNdim));
-  void* data = t.data ? static_cast<char*>(t.data) + t.byte_offset : nullptr;
-  Ref held = Ref::borrow(owner);
-  NodeRef n = adopt({dlpack_dtype(t.dtype, false, tag), t.ndim, t.shape, t.strides, data, origin_of(claim, false),
-                     owner, drop_object},
-                    tag);
-  held.release();
-  return n;
+  auto address = t.data ? reinterpret_cast<uintptr_t>(t.data) + t.byte_offset : 0;
+  return import_address(owner, address, dlpack_dtype(t.dtype, false, tag), t.ndim, t.shape, t.strides, claim);
 }
 
 NodeRef import_capsule(PyObject* capsule, Claim claim, bool misaligned_too) {
