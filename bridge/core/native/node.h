@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include "kernel_spec.h"
@@ -28,9 +29,11 @@ enum class Op : uint8_t {
   // Python functions over NumPy arrays (host.cpp)
   host,  // attribute: the function; stage: number of results that are nodes of their own, or 0: it is the result
   host_part,  // stage: which of the results of its operand, a host node
+  kernel,  // attribute: a Kernel (kernel.h)
 };
 
 struct Node;
+struct Kernel;
 
 // An edge to an operand, and a link in the operand's list of consumers.
 struct Edge {
@@ -51,7 +54,10 @@ struct Attributes {
   double range_start = 0, range_step = 0;  // arange
   int64_t range_start_int = 0, range_step_int = 0;
   void* function = nullptr;  // host: the Python callable, with a reference
+  std::unique_ptr<const Kernel> kernel;
   Attributes* next = nullptr;
+  Attributes();
+  ~Attributes();
 };
 
 enum NodeFlag : uint8_t {

@@ -1,20 +1,14 @@
 // Runs one group of an evaluation: fused groups become a KernelSpec, views become strides, structured ops call their
 // kernel. Inputs have bytes (or are constants); outputs are attached only after the kernel has run.
-#include <Python.h>
-#include <pthread.h>
+#include "run.h"
 
-#include <string>
-
-#include "errors.h"
-#include "eval.h"
 #include "host.h"
 #include "infer.h"
+#include "kernel.h"
 #include "matmul.h"
 
 namespace bridge {
 namespace {
-
-constexpr double kReleaseGilAbove = 20e3;  // nanoseconds; below, handing the GIL over costs more than it gives
 
 void (*kernel_log)(const char*) = nullptr;
 
@@ -24,88 +18,6 @@ bool print_kernels() {
     return debug && strstr(debug, "kernels");
   }();
   return wanted;
-}
-
-template <class Text>
-void log_kernel(Text&& text) {
-  if (!kernel_log && !print_kernels()) return;
-  std::string line = text();
-  if (print_kernels()) fprintf(stderr, "%s%s", line.c_str(), line.empty() || line.back() != '\n' ? "\n" : "");
-  if (kernel_log) kernel_log(line.c_str());
-}
-
-// The storages that a kernel reads. They are pinned while the GIL is away, so that an in-place update on another thread
-// waits; with the GIL held nobody else can touch them.
-class Reads {
- public:
-  void add(Storage* s) { storages_.push(s); }
-  void pin() {
-    for (size_t i = 0; i < storages_.size(); ++i) {
-      retain(storages_[i]);
-      storages_[i]->pins.fetch_add(1, std::memory_order_acq_rel);
-    }
-    pinned_ = true;
-    next_ = all;
-    link_ = &all;
-    if (all) all->link_ = &next_;
-    all = this;
-  }
-  ~Reads() { unpin(); }
-  void unpin() noexcept {
-    if (!pinned_) return;
-    pinned_ = false;
-    *link_ = next_;
-    if (next_) next_->link_ = link_;
-    for (size_t i = 0; i < storages_.size(); ++i) {
-      storages_[i]->pins.fetch_sub(1, std::memory_order_acq_rel);
-      release(storages_[i]);
-    }
-  }
-  static void unpin_others() noexcept {
-    for (Reads *r = all, *next; r; r = next) {
-      next = r->next_;
-      if (!pthread_equal(r->thread_, pthread_self())) r->unpin();
-    }
-  }
-
- private:
-  Small<Storage*, kMaxInputs> storages_;
-  bool pinned_ = false;
-  pthread_t thread_ = pthread_self();
-  Reads* next_ = nullptr;
-  Reads** link_ = nullptr;
-  static Reads* all;  // those that have pinned, on any thread. Under the GIL
-};
-Reads* Reads::all = nullptr;
-
-// A fresh storage that is released unless it is attached.
-class Fresh {
- public:
-  explicit Fresh(int64_t nbytes) : storage_(new_storage(static_cast<size_t>(nbytes))) {}
-  explicit Fresh(Storage* stolen) : storage_(stolen) {}
-  Fresh(Fresh&& o) noexcept : storage_(std::exchange(o.storage_, nullptr)) {}
-  ~Fresh() {
-    if (storage_) release(storage_);
-  }
-  unsigned char* data() const { return static_cast<unsigned char*>(storage_->data); }
-  void attach(Node* n) {
-    unsigned char* bytes = data();
-    attach_storage(n, std::exchange(storage_, nullptr), bytes, nullptr);
-  }
-
- private:
-  Storage* storage_;
-};
-
-template <class F>
-void maybe_without_gil(double nanoseconds, Reads& reads, F&& body) {
-  if (nanoseconds > kReleaseGilAbove) {
-    reads.pin();
-    ReleaseGil released;
-    body();
-  } else {
-    body();
-  }
 }
 
 constexpr int64_t kNeverWorthIt = 64;  // elements: no tape of this size takes long enough to estimate it
@@ -243,7 +155,8 @@ void run_fused(Steps& steps, const Group& g, int32_t group_index) {
     attach_storage(stored[i], fresh[i], static_cast<unsigned char*>(fresh[i]->data), nullptr);
 }
 
-// Copies n (any layout, or a constant) to `out` with the given strides (nullptr: dense).
+}  // namespace
+
 void copy_to(const Node* n, void* out, const int64_t* strides) {
   KernelSpec spec;
   StrideArena arena;
@@ -258,6 +171,17 @@ void copy_to(const Node* n, void* out, const int64_t* strides) {
   spec.n_outputs = 1;
   run_spec(spec, reads);
 }
+
+bool donatable(const Steps& steps, const Node* a) {
+  const Storage* s = a->storage;
+  bool whole = a->is(kDense) && a->data == s->data && s->nbytes == static_cast<size_t>(a->nbytes());
+  if (s->imported || s->refs.load(std::memory_order_acquire) != 1 || s->leased() || !whole) return false;
+  if (a->mark <= 0) return a->refs == 1;
+  const Step& step = steps[static_cast<size_t>(a->mark - 1)];
+  return !step.keep && step.remaining == 1;
+}
+
+namespace {
 
 void run_constant(Node* n) {
   Fresh fresh(n->nbytes());
@@ -348,16 +272,6 @@ void run_concatenate(Node* n) {
   fresh.attach(n);
 }
 
-// The bytes of a dying operand can be updated in place: nobody else can see them.
-bool donatable(const Steps& steps, const Node* a) {
-  const Storage* s = a->storage;
-  bool whole = a->is(kDense) && a->data == s->data && s->nbytes == static_cast<size_t>(a->nbytes());
-  if (s->imported || s->refs.load(std::memory_order_acquire) != 1 || s->leased() || !whole) return false;
-  if (a->mark <= 0) return a->refs == 1;
-  const Step& step = steps[static_cast<size_t>(a->mark - 1)];
-  return !step.keep && step.remaining == 1;
-}
-
 void run_slice_update(Steps& steps, int32_t root) {
   Step& step = steps[static_cast<size_t>(root)];
   Node* n = step.node;
@@ -414,6 +328,15 @@ void run_arange(Node* n) {
 
 }  // namespace
 
+Reads* Reads::all = nullptr;
+
+bool logs_kernels() { return kernel_log || print_kernels(); }
+
+void log_kernel_text(const std::string& text) {
+  if (print_kernels()) fprintf(stderr, "%s%s", text.c_str(), text.empty() || text.back() != '\n' ? "\n" : "");
+  if (kernel_log) kernel_log(text.c_str());
+}
+
 void set_kernel_log(void (*log)(const char*)) { kernel_log = log; }
 
 void forget_other_pins() noexcept { Reads::unpin_others(); }
@@ -434,6 +357,7 @@ void run_group(Steps& steps, const Group& g, int32_t group_index) {
     case Op::arange: return run_arange(root);
     case Op::host: log_kernel([&] { return describe_host(root); }); return run_host(root);
     case Op::host_part: return run_host_part(root, steps[static_cast<size_t>(g.root)].keep);
+    case Op::kernel: return run_kernel_node(steps, g.root);
     case Op::data: break;
   }
   raise_type("[bridge.eval] an array without bytes cannot be evaluated.");

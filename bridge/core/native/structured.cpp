@@ -3,47 +3,11 @@
 #include <string>
 #include <vector>
 
+#include "arguments.h"
 #include "primitive.h"
 
 namespace bridge {
 namespace {
-
-using Args = PyObject* const*;
-
-template <int N>
-struct Parsed {
-  PyObject* values[N] = {};
-  PyObject* operator[](int i) const { return values[i] == Py_None ? nullptr : values[i]; }
-};
-
-// Parses `name(a, b, ..., stream=None)`; the stream is the last name.
-template <int N>
-Parsed<N> parse(const char* function, const char* const (&names)[N], int required, int max_positional, Args args,
-                Py_ssize_t n, PyObject* keywords) {
-  Parsed<N> p;
-  parse_arguments({function, names, N, required, max_positional}, args, n, keywords, p.values);
-  check_stream(p.values[N - 1]);
-  return p;
-}
-
-NodeRef need_array(PyObject* o, const char* op) {
-  Operand operand = need_operand(o, op);
-  if (!operand.is_weak()) return operand.node;
-  DType t = default_dtype(operand.weak);
-  return make_constant(t, encode(operand.weak, t, op));
-}
-
-int64_t need_int(PyObject* o, const char* op, const char* what) {
-  Ref index(o ? PyNumber_Index(o) : nullptr);
-  if (!index) {
-    PyErr_Clear();
-    raise_type(message(std::string("bridge.") + op, std::string(what) + " must be an integer.",
-                       o ? Py_TYPE(o)->tp_name : "None"));
-  }
-  long long v = PyLong_AsLongLong(index.get());
-  if (v == -1 && PyErr_Occurred()) throw PythonError{};
-  return v;
-}
 
 NodeRef reshape_to(Node* a, int ndim, int64_t* shape) {
   int inferred = -1;
@@ -206,16 +170,6 @@ PyObject* call_broadcast_to(Args args, Py_ssize_t n, PyObject* names) {
   int64_t shape[kMaxNdim];
   int ndim = to_shape(p.values[1], shape, "broadcast_to");
   return wrap(make_broadcast(a.get(), ndim, shape));
-}
-
-std::vector<NodeRef> need_arrays(PyObject* o, const char* op) {
-  std::vector<NodeRef> arrays;
-  if (is_array(o)) raise_type(message(std::string("bridge.") + op, "a sequence of arrays is wanted, not one array."));
-  Ref items = Ref::check(PySequence_Fast(o, "a sequence of arrays is wanted"));
-  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i)
-    arrays.push_back(need_array(PySequence_Fast_GET_ITEM(items.get(), i), op));
-  if (arrays.empty()) raise_value(message(std::string("bridge.") + op, "at least one array is needed."));
-  return arrays;
 }
 
 PyObject* call_concatenate(Args args, Py_ssize_t n, PyObject* names) {

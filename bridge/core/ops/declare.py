@@ -175,12 +175,18 @@ def structured(
     *,
     accepts: frozenset[Dtype] = ALL,
     result: Result = "same",
+    derivative: Literal["flat"] | None = None,
     transpose: Rules | None = None,
+    pullback: Rule | None = None,
     batching: Rule | None = None,
     of: str | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Declare an op with a kernel of its own. Decorates a header, as `view` does."""
-    return _header("structured", accepts, result, transpose, batching, of)
+    """Declare an op with a kernel of its own. Decorates a header, as `view` does.
+
+    Args:
+        derivative: FLAT where the result does not change with small changes of the operands (positions, for example).
+    """
+    return _header("structured", accepts, result, transpose, batching, of, pullback, derivative)
 
 
 def _header(
@@ -190,6 +196,8 @@ def _header(
     transpose: Rules | None,
     batching: Rule | None,
     of: str | None,
+    pullback: Rule | None = None,
+    derivative: Literal["flat"] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(header: Callable[P, R]) -> Callable[P, R]:
         declaration = Declaration(
@@ -200,7 +208,9 @@ def _header(
             call=declare(header.__name__, kind, accepts=mask(accepts), result=result),
             accepts=accepts,
             result=result,
+            derivative=derivative,
             transpose=as_rules(transpose),
+            pullback=pullback,
             batching=batching,
             header=header,
             of=of,
