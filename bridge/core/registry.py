@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import pkgutil
 import sys
 import textwrap
@@ -511,3 +512,6 @@ def _with_arguments(function: Hook, names: tuple[str, ...], hook: str) -> Hook:
 
 
 registry = Registry()
+if hasattr(os, "register_at_fork"):  # a fork waits for the thread that loads or registers: the child has not got it
+    _lock = registry._lock
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)

@@ -6,6 +6,7 @@ its read-only memory. Both go by the address instead. From 2.5 on its capsules c
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,7 @@ def bridge_import(framework: Framework, value: Any) -> Source | None:
 
 def describe(value: Any) -> NumpySource:
     """An ndarray of any subclass or a scalar, as a source."""
-    if isinstance(value, numpy.ma.MaskedArray):
+    if (masked := sys.modules.get("numpy.ma")) is not None and isinstance(value, masked.MaskedArray):
         refusal = Refusal(problem="a masked array may have elements without a value", fix=_UNMASK)
         return NumpySource(value, Facts(framework="numpy", dtype=value.dtype.name, shape=value.shape, refusal=refusal))
     unlike, given = None, value if isinstance(value, numpy.ndarray) else None

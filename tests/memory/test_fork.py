@@ -112,6 +112,17 @@ def child():
 assert in_child(child) == 0
 assert a[0].item() == 0
 """,
+    "another thread makes the first conversion": """
+entered = threading.Event()
+def convert():
+    entered.set()
+    bridge.from_(np.arange(4))
+thread = threading.Thread(target=convert)
+thread.start()
+entered.wait()
+assert in_child(lambda: bridge.from_(np.arange(4)).tolist()) == 0
+thread.join()
+""",
     "another thread takes and drops views": """
 a = bridge.array(np.arange(16, dtype=np.float32))
 stop = threading.Event()
