@@ -129,6 +129,16 @@ from bridge.core.ops.compare import (
     where,
 )
 from bridge.core.ops.contract import addmm, inner, kron, matmul, outer, tensordot, trace, vecdot
+from bridge.core.ops.conv import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_general,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    convolve,
+)
 from bridge.core.ops.create import (
     arange,
     diag,
@@ -300,6 +310,14 @@ __all__ = [
     "concatenate",
     "conj",
     "conjugate",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_general",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "convolve",
     "cos",
     "cosh",
     "count_nonzero",

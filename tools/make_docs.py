@@ -60,6 +60,7 @@ FAMILIES = {
     "bitwise": "Bits",
     "reduce": "Reductions and statistics",
     "contract": "Contractions",
+    "conv": "Convolutions",
     "shape": "Shape, joins, repetition",
     "index": "Casts",
     "create": "New arrays",

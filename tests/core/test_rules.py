@@ -181,9 +181,23 @@ LINEAR = {
         ([(1, 3, 4), (7, 4, 5)], {}),
         ([(4,), (7, 4, 5)], {}),
     ],
+    "conv_general": [
+        (
+            [(2, 6, 4), (6, 3, 2)],
+            {
+                "stride": [2],
+                "padding": ([1], [2]),
+                "kernel_dilation": [2],
+                "input_dilation": [3],
+                "groups": 2,
+                "flip": True,
+            },
+        ),
+    ],
     "slice": [([(6, 7)], {"start": (5, 1), "step": (-2, 3), "count": (3, 2)})],
     "slice_update": [([(6, 7), (3, 2)], {"start": (5, 1), "step": (-2, 3)})],
 }
+BILINEAR = ("conv_general", "matmul")  # linear in each operand by itself
 LINEAR_CASES = [(name, *case) for name, cases in LINEAR.items() for case in cases]
 
 
@@ -212,7 +226,7 @@ def test_transpose(name: str, shapes: list, parameters: dict):
     for k in range(len(operands)):
         t = random.normal(size=shapes[k])
         changed = [
-            f64(t) if j == k else a if name == "matmul" else bridge.zeros_like(a) for j, a in enumerate(operands)
+            f64(t) if j == k else a if name in BILINEAR else bridge.zeros_like(a) for j, a in enumerate(operands)
         ]
         forwards = np.sum(to_numpy(g * call(op, changed, parameters)))
         if name == "concatenate":

@@ -19,26 +19,8 @@
 #include "threads.h"
 
 namespace bridge {
-namespace {
 
-using matmul_detail::Block;
-using matmul_detail::Direct;
-using matmul_detail::Kernels;
-using matmul_detail::Pack;
-using matmul_detail::Product;
-using matmul_detail::Vector;
-
-constexpr int64_t kWide = 2048;  // rows and columns of c between two packings
-constexpr int64_t kColumnBytes = 768 << 10;  // packed b that one task walks over: stays in the second cache
-constexpr int64_t kSmall = 96 * 96 * 96;  // multiplications up to which packing into the stack pays
-constexpr int64_t kSmallBytes = 16 << 10;  // of the stack for each of a, b and c
-constexpr int64_t kDirectBytes = 512 << 10;  // b, unpacked
-constexpr int64_t kDirectStride = 2048;  // bytes from row to row; wider ones crowd a few sets of the cache
-constexpr int64_t kDirectDepth = 64;  // ... unless rows are this few
-constexpr int64_t kDirectRows = 128 << 10;  // a, unpacked, of one task
-constexpr int64_t kSerial = 400'000;  // multiplications below which threads do not pay
-constexpr int64_t kTasks = 4;  // for each thread, so that all finish together
-
+namespace matmul_detail {
 Product product(DType dtype) {
   switch (dtype) {
     case DType::bool_: return Product::boolean;
@@ -75,6 +57,29 @@ const Kernels& kernels(Product p) {
 #endif
   }
 }
+}  // namespace matmul_detail
+
+namespace {
+
+using matmul_detail::Block;
+using matmul_detail::Direct;
+using matmul_detail::Kernels;
+using matmul_detail::kernels;
+using matmul_detail::Pack;
+using matmul_detail::Product;
+using matmul_detail::product;
+using matmul_detail::Vector;
+
+constexpr int64_t kWide = 2048;  // rows and columns of c between two packings
+constexpr int64_t kColumnBytes = 768 << 10;  // packed b that one task walks over: stays in the second cache
+constexpr int64_t kSmall = 96 * 96 * 96;  // multiplications up to which packing into the stack pays
+constexpr int64_t kSmallBytes = 16 << 10;  // of the stack for each of a, b and c
+constexpr int64_t kDirectBytes = 512 << 10;  // b, unpacked
+constexpr int64_t kDirectStride = 2048;  // bytes from row to row; wider ones crowd a few sets of the cache
+constexpr int64_t kDirectDepth = 64;  // ... unless rows are this few
+constexpr int64_t kDirectRows = 128 << 10;  // a, unpacked, of one task
+constexpr int64_t kSerial = 400'000;  // multiplications below which threads do not pay
+constexpr int64_t kTasks = 4;  // for each thread, so that all finish together
 
 // The kernels of packed products: bfloat16 has its own instruction on some processors.
 const Kernels& packed_kernels(Product p) {

@@ -8,6 +8,10 @@
 #pragma once
 #include <cstdint>
 
+namespace bridge {
+enum class DType : uint8_t;
+}
+
 namespace bridge::matmul_detail {
 
 // Signed and unsigned integers wrap alike, so they share kernels.
@@ -88,6 +92,10 @@ struct Kernels {
   void (*combine_rows)(const Vector&);  // b contiguous along count
   void (*dot_columns)(const Vector&);   // b contiguous along k
 };
+
+// matmul.cpp. Of this processor; no bool_ or held dtype has another product's kernels.
+Product product(DType dtype);
+const Kernels& kernels(Product p);
 
 }  // namespace bridge::matmul_detail
 

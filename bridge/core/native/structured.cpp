@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "arguments.h"
+#include "conv_op.h"
 #include "primitive.h"
 
 namespace bridge {
@@ -360,6 +361,7 @@ constexpr Entry kEntries[] = {
     {"squeeze", call_squeeze},
     {"broadcast_to", call_broadcast_to},
     {"concatenate", call_concatenate},
+    {"conv_general", call_conv_general},
     {"stack", call_stack},
     {"matmul", call_matmul},
     {"cast", call_cast},
