@@ -155,6 +155,7 @@ from bridge.core.ops.create import (
     zeros,
     zeros_like,
 )
+from bridge.core.ops.einsum import einsum, einsum_path
 from bridge.core.ops.exponential import erf, exp, expm1, log, log1p, log2, log10, logaddexp, rsqrt, sigmoid, sqrt
 from bridge.core.ops.index import astype
 from bridge.core.ops.reduce import (
@@ -328,6 +329,8 @@ __all__ = [
     "divide",
     "divmod",
     "e",
+    "einsum",
+    "einsum_path",
     "equal",
     "erf",
     "euler_gamma",

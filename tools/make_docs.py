@@ -60,6 +60,7 @@ FAMILIES = {
     "bitwise": "Bits",
     "reduce": "Reductions and statistics",
     "contract": "Contractions",
+    "einsum": "Index notation",
     "conv": "Convolutions",
     "shape": "Shape, joins, repetition",
     "index": "Casts",
