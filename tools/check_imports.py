@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bridge.core.io",),
     ("bridge.core.transforms",),
     ("bridge.core.ops",),
-    ("bridge.core.held", "bridge.core.printing"),
+    ("bridge.core.held", "bridge.core.lattice", "bridge.core.printing"),
     ("bridge.metal",),
     ("bridge.core.dtypes",),
     ("bridge.core._native",),

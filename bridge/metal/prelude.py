@@ -254,6 +254,22 @@ inline float bridge_sigmoid(float x) {
 }
 """,
     },
+    "bridge_signbit": {
+        "integer": "template <typename T>\ninline bool bridge_signbit(T a) { return a < T(0); }\n",
+        "float": "inline bool bridge_signbit(float a) { return signbit(a); }\n",
+    },
+    "bridge_hypot": {
+        "float": """\
+inline float bridge_hypot(float a, float b) {
+  if (isinf(a) || isinf(b)) return INFINITY;
+  const float x = abs(a), y = abs(b);
+  if (isnan(x) || isnan(y)) return NAN;
+  const float larger = x > y ? x : y, smaller = x > y ? y : x;
+  const float ratio = larger == 0 ? 0 : smaller / larger;
+  return larger * precise::sqrt(1 + ratio * ratio);
+}
+""",
+    },
     "bridge_logaddexp": {
         "float": """\
 inline float bridge_logaddexp(float a, float b) {

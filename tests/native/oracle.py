@@ -112,6 +112,7 @@ ORACLE: dict[str, tuple[Callable, list[str]]] = {
     "isnan": (np.isnan, EVERY),
     "isinf": (np.isinf, EVERY),
     "isfinite": (np.isfinite, EVERY),
+    "signbit": (lambda x: x < 0 if x.dtype.kind in "biu" else np.signbit(x), BOOLEAN + INTEGER + FLOATING),
     "logical_not": (np.logical_not, EVERY),
     "bitwise_invert": (np.invert, BOOLEAN + INTEGER),
     "real": (np.real, EVERY),
@@ -128,6 +129,8 @@ ORACLE: dict[str, tuple[Callable, list[str]]] = {
     "minimum": (np.minimum, EVERY),
     "arctan2": (np.arctan2, FLOATING),
     "logaddexp": (np.logaddexp, FLOATING),
+    "hypot": (np.hypot, FLOATING),
+    "copysign": (np.copysign, FLOATING),
     "equal": (np.equal, EVERY),
     "not_equal": (np.not_equal, EVERY),
     "less": (np.less, EVERY),
@@ -159,7 +162,7 @@ EXACT |= {
 }
 EXACT |= {"divide", "floor_divide", "remainder", "maximum", "minimum", "equal", "not_equal", "less", "less_equal"}
 EXACT |= {"greater", "greater_equal", "logical_and", "logical_or", "bitwise_and", "bitwise_or", "bitwise_xor"}
-EXACT |= {"left_shift", "right_shift"}
+EXACT |= {"left_shift", "right_shift", "signbit", "copysign"}
 COMPLEX_INEXACT = {"sign", "sqrt", "square", "multiply", "reciprocal", "divide", "abs"}  # NumPy multiplies with FMA
 # Units in the last place; measured over the whole range (test_accuracy.py).
 FLOAT32_ULP = {"exp": 1.0, "log": 0.9, "tanh": 1.5, "sigmoid": 2.6, "erf": 1.3, "rsqrt": 1.5}

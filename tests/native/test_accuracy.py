@@ -22,7 +22,7 @@ FUNCTIONS += [
     "reciprocal",
     "square",
 ]
-PAIRS = ["power", "arctan2", "logaddexp", "remainder", "floor_divide", "divide"]
+PAIRS = ["power", "arctan2", "logaddexp", "hypot", "remainder", "floor_divide", "divide"]
 
 
 def whole_range(rng: np.random.Generator) -> np.ndarray:

@@ -373,7 +373,7 @@ NodeRef make_reduction(Reduce op, Node* a, uint32_t axes, bool keepdims) {
   } else if (d.rule == Rule::boolean || d.rule == Rule::logical) {
     out = DType::bool_;
   } else if (d.rule == Rule::index) {
-    out = DType::uint32;
+    out = DType::int32;
   }
   int64_t shape[kMaxNdim];
   int ndim = 0;
@@ -389,7 +389,7 @@ NodeRef make_reduction(Reduce op, Node* a, uint32_t axes, bool keepdims) {
   bool has_identity = op == Reduce::sum || op == Reduce::prod || op == Reduce::all || op == Reduce::any;
   if (reduced == 0 && !has_identity)
     raise_value(message(std::string("bridge.") + d.name, "a reduction over no elements has no value.", describe(a)));
-  if (d.rule == Rule::index && reduced > int64_t{UINT32_MAX}) out = DType::int64;
+  if (d.rule == Rule::index && reduced > int64_t{INT32_MAX}) out = DType::int64;
   NodeRef n(new_node(Op::reduction, out, ndim, 1));
   n->stage = static_cast<uint16_t>(op);
   set_shape(n.get(), shape);

@@ -177,7 +177,8 @@ double stage_ns(const Instr& instr) {
     case Stage::erf:
     case Stage::power:
     case Stage::arctan2:
-    case Stage::logaddexp: return complex ? 60 : width > 1 ? 15 : 3;
+    case Stage::logaddexp:
+    case Stage::hypot: return complex ? 60 : width > 1 ? 15 : 3;
     case Stage::floor_divide:
     case Stage::remainder: return 4;
     default: return complex ? 0.5 : 0.12 * width;

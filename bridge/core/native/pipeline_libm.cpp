@@ -78,6 +78,7 @@ void fill(StripTable& table, DType dtype) {
   set(kStage_power, loop<T, std::pow>);
   set(kStage_arctan2, loop<T, std::atan2>);
   set(kStage_logaddexp, loop<T, logaddexp<T>>);
+  set(kStage_hypot, loop<T, std::hypot>);
 }
 
 }  // namespace

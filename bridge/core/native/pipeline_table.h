@@ -46,12 +46,12 @@ struct Word {
   X(abs)                                                                                                              \
   X(sign) X(square) X(sqrt) X(rsqrt) X(reciprocal) X(exp) X(expm1) X(log) X(log2) X(log10) X(log1p) X(sin) X(cos)     \
       X(tan) X(arcsin) X(arccos) X(arctan) X(sinh) X(cosh) X(tanh) X(arcsinh) X(arccosh) X(arctanh) X(erf) X(sigmoid) \
-          X(floor) X(ceil) X(rint) X(trunc) X(isnan) X(isinf) X(isfinite) X(logical_not)
+          X(floor) X(ceil) X(rint) X(trunc) X(isnan) X(isinf) X(isfinite) X(signbit) X(logical_not)
 #define BRIDGE_UNARY_EXTRAS(X) X(truth) X(number) X(flip) X(zero) X(round_float16) X(round_bfloat16)
 #define BRIDGE_BINARY_STAGES(X)                                                                                      \
   X(add)                                                                                                             \
   X(subtract)                                                                                                        \
-  X(multiply) X(divide) X(floor_divide) X(remainder) X(power) X(maximum) X(minimum) X(arctan2) X(logaddexp) X(equal) \
+  X(multiply) X(divide) X(floor_divide) X(remainder) X(power) X(maximum) X(minimum) X(arctan2) X(logaddexp) X(hypot) X(copysign) X(equal) \
       X(not_equal) X(less) X(less_equal) X(greater) X(greater_equal) X(logical_and) X(logical_or)
 #define BRIDGE_BINARY_EXTRAS(X) X(truth_and) X(truth_or) X(truth_xor) X(truth_same)  // of truth values
 

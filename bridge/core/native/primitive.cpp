@@ -28,8 +28,8 @@ PyObject* call_elementwise(PrimitiveObject* self, PyObject* const* args, Py_ssiz
   int arity = stage_arity(stage);
   PyObject* values[4] = {};
   if (names || n != arity) {
-    static const char* const kNames[][4] = {{"a", "stream"}, {"a", "b", "stream"}, {"a", "b", "c", "stream"}};
-    parse_arguments({self->name, kNames[arity - 1], arity + 1, arity, arity}, args, n, names, values);
+    static const char* const kNames[][4] = {{"a", "stream"}, {"a", "b", "stream"}, {"condition", "x", "y", "stream"}};
+    parse_arguments({self->name, kNames[arity - 1], arity + 1, arity, arity + 1}, args, n, names, values);
     check_stream(values[arity]);
     args = values;
   }
@@ -39,9 +39,11 @@ PyObject* call_elementwise(PrimitiveObject* self, PyObject* const* args, Py_ssiz
 }
 
 PyObject* call_reduction(PrimitiveObject* self, PyObject* const* args, Py_ssize_t n, PyObject* names) {
-  static const char* const kNames[] = {"a", "axis", "keepdims", "stream"};
-  PyObject* values[4] = {};
-  parse_arguments({self->name, kNames, 4, 1, 3}, args, n, names, values);
+  static const char* const kNames[] = {"a", "axis", "keepdims", "stream", "dtype"};
+  const auto op = static_cast<Reduce>(self->id);
+  const bool sums = op == Reduce::sum || op == Reduce::prod;  // these two can be asked for a dtype
+  PyObject* values[5] = {};
+  parse_arguments({self->name, kNames, sums ? 5 : 4, 1, 3}, args, n, names, values);
   check_stream(values[3]);
   Operand operand = need_operand(values[0], self->name);
   if (operand.is_weak()) {
@@ -54,7 +56,12 @@ PyObject* call_reduction(PrimitiveObject* self, PyObject* const* args, Py_ssize_
   if (self->kind == Kind_::index_reduction && axis && !PyIndex_Check(axis))
     raise_type(
         message(std::string("bridge.") + self->name, "axis must be an integer or None.", Py_TYPE(axis)->tp_name));
-  return wrap(make_reduction(static_cast<Reduce>(self->id), a, axes_mask(axis, a->ndim, self->name), keepdims));
+  const uint32_t axes = axes_mask(axis, a->ndim, self->name);
+  if (!values[4] || values[4] == Py_None) return wrap(make_reduction(op, a, axes, keepdims));
+  const DType wanted = to_dtype(values[4]);
+  NodeRef converted = make_cast(a, wanted);
+  NodeRef result = make_reduction(op, converted.get(), axes, keepdims);  // small integers: in 32 bits, then back
+  return wrap(result->dtype == wanted ? std::move(result) : make_cast(result.get(), wanted));
 }
 
 PyObject* primitive_vectorcall(PyObject* callable, PyObject* const* args, size_t nargsf, PyObject* names) {
@@ -95,6 +102,13 @@ int set_doc(PyObject* self, PyObject* value, void*) {
   Py_XSETREF(reinterpret_cast<PrimitiveObject*>(self)->doc, Py_XNewRef(value));
   return 0;
 }
+// What inspect.signature() asks for: made from the declaration when it is wanted.
+PyObject* get_signature(PyObject* self, void*) {
+  return guard(static_cast<PyObject*>(nullptr), [&] {
+    Ref module = Ref::check(PyImport_ImportModule("bridge.core.ops.declare"));
+    return PyObject_CallMethod(module.get(), "signature_of", "s", reinterpret_cast<PrimitiveObject*>(self)->name);
+  });
+}
 PyObject* primitive_reduce(PyObject* self, PyObject*) {
   return PyUnicode_FromString(reinterpret_cast<PrimitiveObject*>(self)->name);
 }
@@ -114,6 +128,7 @@ PyGetSetDef primitive_getset[] = {
     {"__qualname__", get_name, nullptr, nullptr, nullptr},
     {"__module__", get_module, nullptr, nullptr, nullptr},
     {"__doc__", get_doc, set_doc, nullptr, nullptr},
+    {"__signature__", get_signature, nullptr, nullptr, nullptr},
     {"kind", get_kind, nullptr, "elementwise, reduction, index_reduction, view, structured or host.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };

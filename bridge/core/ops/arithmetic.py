@@ -179,6 +179,33 @@ minimum: Binary = elementwise(
     metal="bridge_minimum({0}, {1})",
 )
 
+hypot: Binary = elementwise(
+    "hypot",
+    "Length of the hypotenuse, sqrt(a * a + b * b), without overflow. An infinity wins over NaN.",
+    operands="a, b",
+    accepts=REAL,
+    result="float",
+    derivative=(lambda g, y, a, b: _along(g, y, a), lambda g, y, a, b: _along(g, y, b)),
+    metal="bridge_hypot({0}, {1})",
+    ulp=1,
+    sample=((-4, 4), (0.5, 4)),
+)
+
+copysign: Binary = elementwise(
+    "copysign",
+    "The magnitude of the first operand with the sign of the second, of zero and NaN too.",
+    operands="a, b",
+    accepts=REAL,
+    result="float",
+    derivative=(lambda g, y, a, b: g * copysign(1, y) * copysign(1, a), lambda g, y, a, b: g * 0),
+    metal="copysign({0}, {1})",
+)
+
+
+def _along(g: array, y: array, x: array) -> array:
+    """Change of the length `y` for a change `g` along the side `x`; 0 at the origin, where there is no direction."""
+    return g * select(equal(y, 0), 0, x / y)
+
 
 def _turn(g: array, y: array, x: array) -> array:
     """Change of x / |x|: the part of `g` across x. A real sign does not change."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.core._native import array
-from bridge.core.dtypes import HELD, INEXACT, float32, float64
+from bridge.core.dtypes import HELD, INEXACT, REAL, float32, float64
 from bridge.core.held import refuse
 from bridge.core.ops.declare import FLAT, elementwise
 from bridge.core.ops.shape import as_array
@@ -50,6 +50,14 @@ isinf: Unary = elementwise(
 )
 isfinite: Unary = elementwise(
     "isfinite", "True for what is neither infinite nor NaN.", result="bool", derivative=FLAT, metal="isfinite({0})"
+)
+signbit: Unary = elementwise(
+    "signbit",
+    "True where the sign bit is set: for negative numbers, negative zero, and NaN with that bit.",
+    accepts=REAL,
+    result="bool",
+    derivative=FLAT,
+    metal="bridge_signbit({0})",
 )
 
 logical_not: Unary = elementwise(

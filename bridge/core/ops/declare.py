@@ -117,7 +117,7 @@ def elementwise(
         Declaration(
             name=name,
             kind="elementwise",
-            signature=f"({operands}, /, *, stream=None)",
+            signature=f"({operands}, stream=None)",
             doc=doc,
             call=declare(name, "elementwise", arity=arity, accepts=mask(accepts), result=result),
             accepts=accepts,
@@ -148,7 +148,7 @@ def reduction(
         Declaration(
             name=name,
             kind=kind,
-            signature="(a, /, axis=None, keepdims=False, *, stream=None)",
+            signature=f"(a, /, axis=None, keepdims=False, *, {'dtype=None, ' if result == 'sum' else ''}stream=None)",
             doc=doc,
             call=declare(name, kind, accepts=mask(accepts), result=result),
             accepts=accepts,
@@ -222,8 +222,20 @@ def _header(
 
 def signature_text(header: Callable[..., Any]) -> str:
     """Parameters and defaults, without types."""
+    return str(_bare(header))
+
+
+def _bare(header: Callable[..., Any]) -> inspect.Signature:
     parameters = inspect.signature(header).parameters.values()
-    return str(inspect.Signature([one.replace(annotation=inspect.Parameter.empty) for one in parameters]))
+    return inspect.Signature([one.replace(annotation=inspect.Parameter.empty) for one in parameters])
+
+
+def signature_of(name: str) -> inspect.Signature:
+    """What `inspect.signature` gives for a primitive, without types. The extension calls it."""
+    declaration = PRIMITIVES[name]
+    if declaration.header is not None:
+        return _bare(declaration.header)
+    return inspect.signature(eval(f"lambda {declaration.signature[1:-1]}: ..."))  # written above, by this file
 
 
 def named(name: str) -> Primitive:
