@@ -67,6 +67,9 @@ from bridge.core.errors import (
     UnknownTarget,
 )
 from bridge.core.interop import asarray, explain, from_, record, to
+from bridge.core.lattice import DtypeCategory, can_cast, finfo, iinfo, isdtype, issubdtype
+from bridge.core.namespace import API_VERSION as __array_api_version__
+from bridge.core.namespace import array_namespace_info as __array_namespace_info__
 from bridge.core.ops import fft, linalg
 from bridge.core.ops.arithmetic import (
     abs,
@@ -230,13 +233,18 @@ from bridge.core.ops.trigonometric import (
     tan,
     tanh,
 )
-from bridge.core.printing import get_printoptions, printoptions, set_printoptions
+from bridge.core.printing import PrintOptions, get_printoptions, printoptions, set_printoptions
 from bridge.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from bridge import metal
 
 __version__ = "0.1.0"
+
+bool = bool_
+complexfloating, floating, inexact = DtypeCategory.complexfloating, DtypeCategory.floating, DtypeCategory.inexact
+signedinteger, unsignedinteger = DtypeCategory.signedinteger, DtypeCategory.unsignedinteger
+integer, number, generic = DtypeCategory.integer, DtypeCategory.number, DtypeCategory.generic
 
 newaxis = None
 euler_gamma = 0.5772156649015329
@@ -257,12 +265,16 @@ __all__ = [
     "DTypeError",
     "Device",
     "Dtype",
+    "DtypeCategory",
     "ExchangeError",
     "LinAlgError",
     "PluginError",
     "PluginWarning",
+    "PrintOptions",
     "TracedError",
     "UnknownTarget",
+    "__array_api_version__",
+    "__array_namespace_info__",
     "__version__",
     "abs",
     "acos",
@@ -301,15 +313,18 @@ __all__ = [
     "bitwise_or",
     "bitwise_right_shift",
     "bitwise_xor",
+    "bool",
     "bool_",
     "broadcast_arrays",
     "broadcast_shapes",
     "broadcast_to",
+    "can_cast",
     "ceil",
     "clear_cache",
     "clip",
     "complex64",
     "complex128",
+    "complexfloating",
     "concat",
     "concatenate",
     "conj",
@@ -345,6 +360,7 @@ __all__ = [
     "expm1",
     "eye",
     "fft",
+    "finfo",
     "flatten",
     "flip",
     "float4_e2m1fn",
@@ -357,12 +373,14 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "floating",
     "floor",
     "floor_divide",
     "from_",
     "from_dlpack",
     "full",
     "full_like",
+    "generic",
     "get_active_memory",
     "get_cache_memory",
     "get_memory_limit",
@@ -374,7 +392,9 @@ __all__ = [
     "hookimpl",
     "hypot",
     "identity",
+    "iinfo",
     "imag",
+    "inexact",
     "inf",
     "inner",
     "int4",
@@ -382,12 +402,15 @@ __all__ = [
     "int16",
     "int32",
     "int64",
+    "integer",
     "isclose",
+    "isdtype",
     "isfinite",
     "isinf",
     "isnan",
     "isneginf",
     "isposinf",
+    "issubdtype",
     "kron",
     "leases",
     "left_shift",
@@ -420,6 +443,7 @@ __all__ = [
     "negative",
     "newaxis",
     "not_equal",
+    "number",
     "ones",
     "ones_like",
     "outer",
@@ -451,6 +475,7 @@ __all__ = [
     "sigmoid",
     "sign",
     "signbit",
+    "signedinteger",
     "sin",
     "sinh",
     "softmax",
@@ -480,6 +505,7 @@ __all__ = [
     "uint32",
     "uint64",
     "unflatten",
+    "unsignedinteger",
     "unstack",
     "var",
     "vecdot",

@@ -32,6 +32,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bridge.core.io",),
     ("bridge.core.transforms",),
     ("bridge.core.ops",),
+    ("bridge.core.namespace",),
+    ("bridge.core.devices",),
     ("bridge.core.held", "bridge.core.lattice", "bridge.core.printing"),
     ("bridge.metal",),
     ("bridge.core.dtypes",),

@@ -50,7 +50,7 @@ RESULTS = {
     "abs": "promoted; complex: its real dtype",
     "select": "promoted from the last two",
     "sum": "the same; below 32 bits: int32 or uint32",
-    "index": "uint32",
+    "index": "int32; int64 of more than 2^31 - 1 elements",
 }
 FAMILIES = {
     "arithmetic": "Arithmetic",

@@ -27,6 +27,7 @@ WIDTH = 120
 HEADER = '''"""Types of the extension module. Written by tools/make_stubs.py; do not edit."""
 
 from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
 Scalar: TypeAlias = bool | int | float | complex
@@ -109,6 +110,11 @@ ARRAY = {
     "__deepcopy__": "(self, memo: Any, /) -> array",
     "__reduce_ex__": "(self, protocol: SupportsIndex, /) -> tuple[Any, ...]",
     "__format__": "(self, specification: str, /) -> str",
+    "__array_namespace__": "(self, api_version: str | None = None) -> ModuleType",
+    "__bytes__": "(self) -> bytes",
+    "__div__": "(self, other: Operand) -> array",
+    "__rdiv__": "(self, other: Operand) -> array",
+    "to_device": "(self, device: Any, /, *, stream: Stream = None) -> array",
     "__getitem__": "(self, key: Key, /) -> array",
     "__setitem__": "(self, key: Key, value: Any, /) -> None",
     "__iter__": "(self) -> Iterator[array]",
@@ -219,7 +225,7 @@ def array_class() -> str:
     expect_same("bridge.array", own, typed)
     text = "class array:\n    " + docstring(native_doc(_native.array) or "", "    ") + "\n\n"
     text += "".join(f"    {name}: {type_}\n" for name, type_ in CONSTANTS.items())
-    for name, type_ in [*ATTRIBUTES.items(), *dict.fromkeys(PROPERTIES, "array").items()]:
+    for name, type_ in [*ATTRIBUTES.items(), *((name, "Any" if name == "device" else "array") for name in PROPERTIES)]:
         doc = native_doc(getattr(_native.array, name))
         text += "    @property\n" + line("    ", name, f"(self) -> {type_}", doc)
     for name, signature in ARRAY.items():

@@ -1,6 +1,7 @@
 """Types of the extension module. Written by tools/make_stubs.py; do not edit."""
 
 from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
 Scalar: TypeAlias = bool | int | float | complex
@@ -267,6 +268,9 @@ class array:
     def T(self) -> array:
         """The array with its axes reversed; shares the bytes."""
     @property
+    def device(self) -> Any:
+        """The CPU: memory is unified, and every array can be read there."""
+    @property
     def imag(self) -> array:
         """Imaginary part; of a real array zeros."""
     @property
@@ -300,6 +304,16 @@ class array:
     def __deepcopy__(self, memo: Any, /) -> array: ...
     def __reduce_ex__(self, protocol: SupportsIndex, /) -> tuple[Any, ...]: ...
     def __format__(self, specification: str, /) -> str: ...
+    def __array_namespace__(self, api_version: str | None = None) -> ModuleType: ...
+    def __bytes__(self) -> bytes: ...
+    def __div__(self, other: Operand) -> array: ...
+    def __rdiv__(self, other: Operand) -> array: ...
+    def to_device(self, device: Any, /, *, stream: Stream = None) -> array:
+        """The array itself: memory is unified, so that nothing has to move.
+
+        Raises:
+            ValueError: this machine does not have the device, or it is none.
+        """
     def __getitem__(self, key: Key, /) -> array: ...
     def __setitem__(self, key: Key, value: Any, /) -> None: ...
     def __iter__(self) -> Iterator[array]: ...
@@ -327,6 +341,18 @@ class array:
         """Complex conjugate; of a real array its values."""
     def cos(self, *, stream: Stream = None) -> array:
         """Cosine."""
+    def diag(self, k: int = 0, *, stream: Stream = None) -> array:
+        """The k-th diagonal of a matrix; or, from a 1-d array, the matrix with these on its k-th diagonal.
+
+        Raises:
+            ValueError: the array has neither one axis nor two.
+        """
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1, stream: Stream = None) -> array:
+        """Diagonals of the planes of two axes, as the last axis; `offset` counts to the right.
+
+        Raises:
+            ValueError: both axes are the same.
+        """
     def exp(self, *, stream: Stream = None) -> array:
         """e to the power of the operand."""
     def flatten(self, start_axis: int = 0, end_axis: int = -1, *, stream: Stream = None) -> array:

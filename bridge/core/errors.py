@@ -25,8 +25,11 @@ class BridgeError(Exception):
     """Anything that bridge refuses to do. The text says what, what came, what is wanted and how to go on."""
 
 
-class CopyRequired(BridgeError, BufferError):
-    """Memory would have to be copied and the caller forbade it (``copy=False``)."""
+class CopyRequired(BridgeError, BufferError, ValueError):
+    """Memory would have to be copied and the caller forbade it (``copy=False``).
+
+    The array API wants a BufferError of `from_dlpack` and a ValueError of `asarray` and `reshape`.
+    """
 
 
 class ExchangeError(BridgeError, BufferError):

@@ -13,7 +13,7 @@ import pytest
 
 import bridge
 from bridge.core.ops.declare import PRIMITIVES
-from bridge.core.ops.methods import METHODS, PROPERTIES
+from bridge.core.ops.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +48,7 @@ def test_methods_are_the_functions(name: str):
     assert bridge.array_equal(getattr(a, name)(), METHODS[name](a), equal_nan=True).item()
 
 
-@pytest.mark.parametrize("name", PROPERTIES)
+@pytest.mark.parametrize("name", ["imag", "mT", "real"])
 def test_properties(name: str):
     """real, imag and mT read like attributes."""
     a = bridge.array([[1 + 2j, 3j]])
@@ -76,8 +76,8 @@ def test_a_wrong_call_says_what_is_wrong():
     """Too few, too many and unknown arguments raise TypeError naming the op."""
     with pytest.raises(TypeError, match=r"exp.* missing required argument 'a'"):
         bridge.exp()
-    with pytest.raises(TypeError, match=r"add.* takes at most 2 positional arguments"):
-        bridge.add(1, 2, 3)
+    with pytest.raises(TypeError, match=r"add.* takes at most 3 positional arguments"):
+        bridge.add(1, 2, None, 3)
     with pytest.raises(TypeError, match=r"sum.* unexpected keyword argument 'axes'"):
         bridge.sum(bridge.ones(2), axes=0)
 

@@ -25,7 +25,7 @@ def cases(pairs: list) -> pytest.MarkDecorator:
 def result_name(op: Declaration, name: str) -> str:
     if op.result == "sum":
         return WIDENED.get(name, name)
-    return {"bool": "bool", "index": "uint32"}.get(op.result, name)
+    return {"bool": "bool", "index": "int32"}.get(op.result, name)
 
 
 def check(op: Declaration, name: str, x: np.ndarray, a: bridge.array, axis: object, keepdims: bool) -> None:

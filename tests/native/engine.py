@@ -28,7 +28,18 @@ SIGNED = ["int8", "int16", "int32", "int64"]
 INTEGER = UNSIGNED + SIGNED
 FLOATING = ["float16", "bfloat16", "float32", "float64"]
 COMPLEX = ["complex64", "complex128"]
-TO_BOOL = {"isnan", "isinf", "isfinite", "logical_not", "equal", "not_equal", "less", "less_equal", "greater"}
+TO_BOOL = {
+    "isnan",
+    "isinf",
+    "isfinite",
+    "signbit",
+    "logical_not",
+    "equal",
+    "not_equal",
+    "less",
+    "less_equal",
+    "greater",
+}
 TO_BOOL |= {"greater_equal", "logical_and", "logical_or"}
 
 

@@ -271,6 +271,12 @@ void check_stream(PyObject* stream) {
   Ref::check(PyObject_CallMethod(module.get(), "check", "O", stream));
 }
 
+void check_device(PyObject* device) {
+  if (!device || device == Py_None) return;
+  Ref module = Ref::check(PyImport_ImportModule("bridge.core.namespace"));
+  Ref::check(PyObject_CallMethod(module.get(), "check_device", "O", device));
+}
+
 bool truth(PyObject* o) {
   int t = PyObject_IsTrue(o);
   if (t < 0) throw PythonError{};

@@ -1,10 +1,12 @@
 // The native callables of views and structured ops: arguments in, a node out.
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
 
 #include "arguments.h"
 #include "conv_op.h"
+#include "eval.h"
 #include "primitive.h"
 
 namespace bridge {
@@ -63,12 +65,20 @@ NodeRef reversed(Node* a) {
 }
 
 PyObject* call_reshape(Args args, Py_ssize_t n, PyObject* names) {
-  static const char* const kNames[] = {"a", "shape", "stream"};
+  static const char* const kNames[] = {"a", "shape", "copy", "stream"};
   auto p = parse("reshape", kNames, 2, 2, args, n, names);
   NodeRef a = need_array(p[0], "reshape");
   int64_t shape[kMaxNdim];
   int ndim = to_shape(p.values[1], shape, "reshape");
-  return wrap(reshape_to(a.get(), ndim, shape));
+  if (!p[2]) return wrap(reshape_to(a.get(), ndim, shape));
+  if (truth(p[2])) return wrap(make_copy(reshape_to(a.get(), ndim, shape).get()));
+  evaluate(a.get());  // whether its bytes can be shared depends on where they lie
+  NodeRef result = reshape_to(a.get(), ndim, shape);
+  int64_t strides[kMaxNdim];
+  if (!reshape_strides(a->ndim, a->shape, a->strides, ndim, shape, strides))
+    raise_copy_required(message("bridge.reshape", "the elements do not lie on strides in the new shape.",
+                                describe(a.get()) + ", copy=False", "", "copy=None"));
+  return wrap(std::move(result));
 }
 
 PyObject* call_transpose(Args args, Py_ssize_t n, PyObject* names) {
@@ -211,8 +221,10 @@ PyObject* call_matmul(Args args, Py_ssize_t n, PyObject* names) {
 }
 
 PyObject* call_cast(Args args, Py_ssize_t n, PyObject* names) {
-  static const char* const kNames[] = {"a", "dtype", "stream"};
+  static const char* const kNames[] = {"a", "dtype", "copy", "device", "stream"};
   auto p = parse("cast", kNames, 2, 2, args, n, names);
+  if (p[2]) truth(p[2]);  // an array is a value: whether it shares bytes with another cannot be seen
+  check_device(p[3]);
   NodeRef a = need_array(p.values[0], "cast");
   DType t = to_dtype(p.values[1]);
   return wrap(t == a->dtype ? make_value(a.get()) : make_cast(a.get(), t));
@@ -221,7 +233,7 @@ PyObject* call_cast(Args args, Py_ssize_t n, PyObject* names) {
 struct Number {
   bool integer = true;
   double real = 0;
-  int64_t bits = 0;
+  __int128 bits = 0;
 };
 Number need_number(PyObject* o, const char* op) {
   Operand operand = need_operand(o, op);
@@ -234,15 +246,16 @@ Number need_number(PyObject* o, const char* op) {
     if (!to_weak(held.get(), &operand.weak)) raise_type(std::string("[bridge.") + op + "] a number is wanted.");
   }
   const Weak& w = operand.weak;
-  if (w.category == Weak::complex || w.is_unsigned)
-    raise_type(message(std::string("bridge.") + op, "the bounds must be real numbers within int64."));
+  if (w.category == Weak::complex) raise_type(message(std::string("bridge.") + op, "the bounds must be real numbers."));
   if (w.category == Weak::floating) return {false, w.real, 0};
+  if (w.is_unsigned) return {true, static_cast<double>(static_cast<uint64_t>(w.bits)), static_cast<uint64_t>(w.bits)};
   return {true, static_cast<double>(w.bits), w.bits};
 }
 
 PyObject* call_arange(Args args, Py_ssize_t n, PyObject* names) {
-  static const char* const kNames[] = {"start", "stop", "step", "dtype", "stream"};
+  static const char* const kNames[] = {"start", "stop", "step", "dtype", "device", "stream"};
   auto p = parse("arange", kNames, 0, 4, args, n, names);
+  check_device(p[4]);
   Number start, stop, step{true, 1, 1};
   if (!p[0] && !p[1]) raise_type("arange() missing required argument 'stop'");
   if (!p[1]) {
@@ -259,7 +272,7 @@ PyObject* call_arange(Args args, Py_ssize_t n, PyObject* names) {
   if (step.real == 0) raise_value("[bridge.arange] the step must not be zero.");
   int64_t count = 0;
   if (integers) {
-    __int128 span = static_cast<__int128>(stop.bits) - start.bits, by = step.bits;
+    __int128 span = stop.bits - start.bits, by = step.bits;
     __int128 whole = span / by + (span % by != 0 && (span > 0) == (by > 0) ? 1 : 0);
     if (whole > INT64_MAX / 16) raise_value("[bridge.arange] too many elements.");
     count = whole < 0 || (span > 0) != (by > 0) ? 0 : static_cast<int64_t>(whole);
@@ -273,26 +286,30 @@ PyObject* call_arange(Args args, Py_ssize_t n, PyObject* names) {
   if (p[3]) {
     t = to_dtype(p[3]);
   } else if (integers) {
-    auto fits = [](int64_t v) { return v >= INT32_MIN && v <= INT32_MAX; };
-    bool small = count == 0 || (fits(start.bits) && fits(start.bits + (count - 1) * step.bits));
-    t = small ? DType::int32 : DType::int64;
+    const __int128 first = count ? start.bits : 0, last = count ? start.bits + (count - 1) * step.bits : 0;
+    auto within = [&](int64_t low, int64_t high) { return std::min(first, last) >= low && std::max(first, last) <= high; };
+    t = within(INT32_MIN, INT32_MAX) ? DType::int32 : within(INT64_MIN, INT64_MAX) ? DType::int64 : DType::uint64;
   }
   Kind k = kind(t);
   bool native = t == DType::float32 || t == DType::float64 ||
                 ((k == Kind::signed_integer || k == Kind::unsigned_integer) && integers);
   // Other dtypes count in a wide type and convert.
   DType made = native ? t : integers && k <= Kind::signed_integer ? DType::int64 : DType::float64;
-  return wrap(make_cast(make_arange(made, count, start.real, step.real, start.bits, step.bits).get(), t));
+  auto first = static_cast<int64_t>(start.bits), by = static_cast<int64_t>(step.bits);  // modulo 2^64, as the loop counts
+  return wrap(make_cast(make_arange(made, count, start.real, step.real, first, by).get(), t));
 }
 
 PyObject* call_full(Args args, Py_ssize_t n, PyObject* names) {
-  static const char* const kNames[] = {"shape", "vals", "dtype", "stream"};
-  auto p = parse("full", kNames, 2, 3, args, n, names);
+  static const char* const kNames[] = {"shape", "fill_value", "dtype", "vals", "device", "stream"};
+  auto p = parse("full", kNames, 1, 3, args, n, names);
+  check_device(p[4]);
+  PyObject* filled = p.values[1] ? p.values[1] : p.values[3];  // MLX's name for it
+  if (!filled) raise_type("full() missing required argument 'fill_value'");
   int64_t shape[kMaxNdim];
   int ndim = to_shape(p.values[0], shape, "full");
   for (int i = 0; i < ndim; ++i)
     if (shape[i] < 0) raise_value(message("bridge.full", "an extent is negative.", shape_text(ndim, shape)));
-  Operand value = need_operand(p.values[1], "full");
+  Operand value = need_operand(filled, "full");
   if (value.is_weak()) {
     DType t = p[2] ? to_dtype(p[2]) : default_dtype(value.weak);
     return wrap(make_constant(t, encode(value.weak, t, "full"), ndim, shape));

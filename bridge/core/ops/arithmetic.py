@@ -259,11 +259,24 @@ def round(a: array, /, decimals: int = 0, stream: Stream = None) -> array:
     return multiply(rint(divide(a, scale, stream=stream)), scale)
 
 
-def clip(a: array, /, a_min: Operand | None = None, a_max: Operand | None = None, *, stream: Stream = None) -> array:
-    """Values of `a` moved into ``[a_min, a_max]``. None is no limit; array and limits broadcast with one another."""
+def clip(
+    a: array,
+    /,
+    min: Operand | None = None,
+    max: Operand | None = None,
+    *,
+    a_min: Operand | None = None,
+    a_max: Operand | None = None,
+    stream: Stream = None,
+) -> array:
+    """Values of `a` moved into ``[min, max]``. None is no limit; array and limits broadcast with one another.
+
+    Where a value or a limit is NaN, so is the result. `a_min` and `a_max` are MLX's names for the limits.
+    """
+    low, high = (a_min if min is None else min), (a_max if max is None else max)
     a = as_array(a)
-    if a_min is not None:
-        a = maximum(a, a_min, stream=stream)
-    if a_max is not None:
-        a = minimum(a, a_max, stream=stream)
-    return +a if a_min is a_max is None else a
+    if low is not None:
+        a = maximum(a, low, stream=stream)
+    if high is not None:
+        a = minimum(a, high, stream=stream)
+    return +a if low is high is None else a

@@ -8,15 +8,17 @@ from __future__ import annotations
 from typing import overload
 
 from bridge.core._native import Dtype, array
-from bridge.core.dtypes import bool_, float32, float64
+from bridge.core.dtypes import bool_, complex64, float32, float64, promote
 from bridge.core.ops.compare import equal, greater_equal, where
 from bridge.core.ops.declare import structured
 from bridge.core.ops.shape import as_array, concatenate, diagonal, expand_dims
-from bridge.core.ops.types import Operand, Scalar, Shape, Stream
+from bridge.core.ops.types import Device, Operand, Scalar, Shape, Stream
 
 
 @overload
-def arange(stop: int | float, /, *, dtype: Dtype | None = None, stream: Stream = None) -> array: ...
+def arange(
+    stop: int | float, /, *, dtype: Dtype | None = None, device: Device = None, stream: Stream = None
+) -> array: ...
 @overload
 def arange(
     start: int | float,
@@ -24,6 +26,7 @@ def arange(
     step: int | float | None = None,
     dtype: Dtype | None = None,
     *,
+    device: Device = None,
     stream: Stream = None,
 ) -> array: ...
 @structured()
@@ -33,6 +36,7 @@ def arange(
     step: int | float | None = None,
     dtype: Dtype | None = None,
     *,
+    device: Device = None,
     stream: Stream = None,
 ) -> array:
     """Numbers from `start` (included) to `stop` (excluded) in steps; with one number, from 0 to it.
@@ -43,41 +47,69 @@ def arange(
 
 
 @structured(of="broadcast_to")
-def full(shape: Shape, vals: Operand, dtype: Dtype | None = None, *, stream: Stream = None) -> array:
-    """Array of `shape` filled with `vals`, which broadcast to it. dtype None keeps that of `vals`."""
+def full(
+    shape: Shape,
+    fill_value: Operand | None = None,
+    dtype: Dtype | None = None,
+    *,
+    vals: Operand | None = None,
+    device: Device = None,
+    stream: Stream = None,
+) -> array:
+    """Array of `shape` filled with `fill_value`, which broadcasts to it. dtype None keeps that of the value.
+
+    Args:
+        vals: MLX's name for `fill_value`.
+    """
 
 
-def zeros(shape: Shape, dtype: Dtype | None = float32, *, stream: Stream = None) -> array:
+def zeros(shape: Shape, dtype: Dtype | None = float32, *, device: Device = None, stream: Stream = None) -> array:
     """Array of zeros; dtype None is float32."""
-    return full(shape, 0, dtype or float32, stream=stream)
+    return full(shape, 0, dtype or float32, device=device, stream=stream)
 
 
-def ones(shape: Shape, dtype: Dtype | None = float32, *, stream: Stream = None) -> array:
+def ones(shape: Shape, dtype: Dtype | None = float32, *, device: Device = None, stream: Stream = None) -> array:
     """Array of ones; dtype None is float32."""
-    return full(shape, 1, dtype or float32, stream=stream)
+    return full(shape, 1, dtype or float32, device=device, stream=stream)
 
 
-def full_like(a: array, vals: Operand, dtype: Dtype | None = None, *, stream: Stream = None) -> array:
-    """Array of a's shape filled with `vals`; dtype None is a's."""
+def full_like(
+    a: array,
+    fill_value: Operand | None = None,
+    dtype: Dtype | None = None,
+    *,
+    vals: Operand | None = None,
+    device: Device = None,
+    stream: Stream = None,
+) -> array:
+    """Array of a's shape filled with `fill_value` (`vals` is MLX's name for it); dtype None is a's."""
     a = as_array(a)
-    return full(a.shape, vals, dtype or a.dtype, stream=stream)
+    return full(a.shape, fill_value, dtype or a.dtype, vals=vals, device=device, stream=stream)
 
 
-def zeros_like(a: array, /, dtype: Dtype | None = None, *, stream: Stream = None) -> array:
+def zeros_like(a: array, /, dtype: Dtype | None = None, *, device: Device = None, stream: Stream = None) -> array:
     """Zeros of a's shape; dtype None is a's."""
     a = as_array(a)
-    return full(a.shape, 0, dtype or a.dtype, stream=stream)
+    return full(a.shape, 0, dtype or a.dtype, device=device, stream=stream)
 
 
-def ones_like(a: array, /, dtype: Dtype | None = None, *, stream: Stream = None) -> array:
+def ones_like(a: array, /, dtype: Dtype | None = None, *, device: Device = None, stream: Stream = None) -> array:
     """Ones of a's shape; dtype None is a's."""
     a = as_array(a)
-    return full(a.shape, 1, dtype or a.dtype, stream=stream)
+    return full(a.shape, 1, dtype or a.dtype, device=device, stream=stream)
 
 
-def eye(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = float32, *, stream: Stream = None) -> array:
+def eye(
+    n: int,
+    m: int | None = None,
+    k: int = 0,
+    dtype: Dtype | None = float32,
+    *,
+    device: Device = None,
+    stream: Stream = None,
+) -> array:
     """(n, m) matrix with ones on the k-th diagonal and zeros elsewhere; m None is n."""
-    rows, columns = expand_dims(arange(k, n + k), 1), arange(n if m is None else m)
+    rows, columns = expand_dims(arange(k, n + k, device=device), 1), arange(n if m is None else m)
     return equal(rows, columns, stream=stream).astype(dtype or float32)
 
 
@@ -133,8 +165,12 @@ def linspace(
     endpoint: bool = True,
     dtype: Dtype | None = float32,
     stream: Stream = None,
+    *,
+    device: Device = None,
 ) -> array:
     """`num` numbers at equal distances from `start` to `stop`, which is the last one if `endpoint`, else left out.
+
+    dtype None is float32; complex ends make the result complex.
 
     Raises:
         ValueError: `num` is negative.
@@ -143,7 +179,9 @@ def linspace(
     if count < 0:
         raise ValueError(f"[bridge.linspace] the number of samples must not be negative; got {count}.")
     target = dtype or float32
-    exact = float32 if target.size <= 4 else float64
+    if isinstance(start, complex) or isinstance(stop, complex):
+        target = promote(target, complex64)
+    exact = float32 if target.size <= 4 or target == complex64 else float64
     parts = max(count - 1 if endpoint else count, 1)
-    at = arange(count, dtype=exact, stream=stream) / parts
+    at = arange(count, dtype=exact, device=device, stream=stream) / parts
     return (start * (1 - at) + stop * at).astype(target)

@@ -14,15 +14,15 @@ from bridge.core._native import Dtype, array
 from bridge.core.ops.create import zeros_like
 from bridge.core.ops.declare import structured, view
 from bridge.core.ops.shape import with_batch
-from bridge.core.ops.types import Stream
+from bridge.core.ops.types import Device, Stream
 
 
 @structured(
     transpose=lambda g, a, dtype: cast(g, a.dtype),
     batching=lambda size, batched, a, dtype: cast(a, dtype),
 )
-def cast(a: array, dtype: Dtype, /, *, stream: Stream = None) -> array:
-    """The values in another dtype; a itself if it has that dtype.
+def cast(a: array, dtype: Dtype, /, *, copy: bool = True, device: Device = None, stream: Stream = None) -> array:
+    """The values in another dtype; a itself if it has that dtype: an array is a value, so `copy` makes no difference.
 
     Real to integer drops the fraction and saturates; NaN becomes 0. Complex to real drops the imaginary part.
     """

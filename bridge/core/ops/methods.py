@@ -10,9 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from bridge.core import namespace
 from bridge.core._native import array
-from bridge.core.ops import arithmetic, exponential, reduce, shape, trigonometric
+from bridge.core.ops import arithmetic, create, exponential, reduce, shape, trigonometric
+from bridge.core.ops.types import Operand
 from bridge.core.printing import format_value
+
+
+def _bytes(self: array) -> bytes:
+    """The elements in row-major order."""
+    values: bytes = self.__array__().tobytes()
+    return values
+
+
+def _divide(self: array, other: Operand) -> array:
+    """MLX has the division of Python 2, under its name."""
+    return arithmetic.divide(self, other)
+
+
+def _divide_into(self: array, other: Operand) -> array:
+    return arithmetic.divide(other, self)
+
 
 METHODS: dict[str, Callable[..., Any]] = {
     "abs": arithmetic.abs,
@@ -22,6 +40,8 @@ METHODS: dict[str, Callable[..., Any]] = {
     "argmin": reduce.argmin,
     "conj": arithmetic.conjugate,
     "cos": trigonometric.cos,
+    "diag": create.diag,
+    "diagonal": shape.diagonal,
     "exp": exponential.exp,
     "flatten": shape.flatten,
     "log": exponential.log,
@@ -48,7 +68,18 @@ METHODS: dict[str, Callable[..., Any]] = {
     "var": reduce.var,
 }
 
-PROPERTIES: dict[str, Callable[[array], array]] = {
+# Methods that are no functions of the namespace.
+SPECIAL: dict[str, Callable[..., Any]] = {
+    "__array_namespace__": namespace.array_namespace,
+    "__bytes__": _bytes,
+    "__div__": _divide,
+    "__format__": format_value,
+    "__rdiv__": _divide_into,
+    "to_device": namespace.to_device,
+}
+
+PROPERTIES: dict[str, Callable[[array], Any]] = {
+    "device": namespace.device_of,
     "imag": arithmetic.imag,
     "mT": shape.matrix_transpose,
     "real": arithmetic.real,
@@ -58,10 +89,9 @@ PROPERTIES: dict[str, Callable[[array], array]] = {
 def attach() -> None:
     """Put METHODS and PROPERTIES on `bridge.array`. A name that C++ already defines is an error, not an override."""
     own = vars(array)
-    for name, function in METHODS.items():
+    for name, function in {**METHODS, **SPECIAL}.items():
         if name in own:
             raise TypeError(f"bridge.array.{name} is defined twice: in C++ and in ops/methods.py")
         setattr(array, name, function)
     for name, getter in PROPERTIES.items():
         setattr(array, name, property(getter, doc=getter.__doc__))
-    array.__format__ = format_value  # type: ignore[method-assign]

@@ -10,16 +10,16 @@ import math
 from typing import Any
 
 from bridge.core._native import Dtype, array
-from bridge.core.dtypes import COMPLEX, HELD, INEXACT, float32
+from bridge.core.dtypes import COMPLEX, HELD, INEXACT, float32, int32, int64
 from bridge.core.held import refuse
 from bridge.core.ops.arithmetic import abs, square, subtract
 from bridge.core.ops.compare import equal, isfinite, not_equal, select
 from bridge.core.ops.declare import FLAT, reduction
 from bridge.core.ops.exponential import exp, log, sqrt
 from bridge.core.ops.shape import as_array, concatenate, normalize_axes, reshape, stack, transpose
-from bridge.core.ops.types import Axis, IndexReduction, Reduction, Stream
+from bridge.core.ops.types import Axis, IndexReduction, Reduction, Stream, Sum
 
-sum: Reduction = reduction(
+sum: Sum = reduction(
     "sum",
     "Sum; 0 over no elements. bool and small integers are summed in 32 bits: int32, or uint32 for unsigned. "
     "The error in float32 is at most 4 units in the last place of the sum of magnitudes, however long it is.",
@@ -28,7 +28,7 @@ sum: Reduction = reduction(
     ulp=4,
 )
 
-prod: Reduction = reduction(
+prod: Sum = reduction(
     "prod",
     "Product; 1 over no elements. bool and small integers are multiplied in 32 bits, as in `sum`. "
     "Every factor may add an error of 2 units in the last place.",
@@ -104,8 +104,9 @@ def _others_in_rows(x: array) -> array:
 
 
 def count_nonzero(a: array, /, *, axis: Axis = None, keepdims: bool = False, stream: Stream = None) -> array:
-    """Number of elements that are not zero, as int32."""
-    return sum(not_equal(a, 0), axis, keepdims, stream=stream)
+    """Number of elements that are not zero: int32, or int64 where there can be more than 2^31 - 1."""
+    a = as_array(a)
+    return sum(not_equal(a, 0), axis, keepdims, dtype=int32 if _count(a, axis) < 2**31 else int64, stream=stream)
 
 
 def minmax(a: array, /, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> tuple[array, array]:

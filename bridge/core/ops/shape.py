@@ -23,8 +23,13 @@ from bridge.core.ops.types import Axis, Operand, Shape, Stream
     transpose=lambda g, a, shape: reshape(g, a.shape),
     batching=lambda size, batched, a, shape: reshape(a, (size, *shape)),
 )
-def reshape(a: array, /, shape: Sequence[int], *, stream: Stream = None) -> array:
-    """Same elements in row-major order, another shape of the same size. One extent may be -1: it is inferred."""
+def reshape(a: array, /, shape: Sequence[int], *, copy: bool | None = None, stream: Stream = None) -> array:
+    """Same elements in row-major order, another shape of the same size. One extent may be -1: it is inferred.
+
+    Args:
+        copy: None shares the bytes where strides can express the result; True never does; False raises CopyRequired
+            where they cannot, and evaluates `a` to know.
+    """
 
 
 @view(
@@ -159,7 +164,7 @@ def diagonal(a: array, offset: int = 0, axis1: int = 0, axis2: int = 1, stream: 
     return reshape(square, (*square.shape[:-2], count * count))[..., :: count + 1]
 
 
-def roll(a: array, shift: int | Sequence[int], axis: Axis = None, /, *, stream: Stream = None) -> array:
+def roll(a: array, /, shift: int | Sequence[int], axis: Axis = None, *, stream: Stream = None) -> array:
     """Elements moved along axes, those pushed out coming in at the other end. No axis: in the flattened array."""
     a = +as_array(a)
     if axis is None:

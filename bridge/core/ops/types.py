@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
-from bridge.core._native import array
+from bridge.core._native import Dtype, array
 
 Scalar: TypeAlias = bool | int | float | complex
 Operand: TypeAlias = array | Scalar
 Axis: TypeAlias = int | Sequence[int] | None
 Shape: TypeAlias = int | Sequence[int]
 Stream: TypeAlias = Any  # None, a device or a stream
+Device: TypeAlias = Any  # None, "cpu" or a device
 
 
 class Unary(Protocol):
@@ -36,6 +37,21 @@ class Reduction(Protocol):
     """Reduction over one axis, several axes or all of them."""
 
     def __call__(self, a: array, /, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array: ...
+
+
+class Sum(Protocol):
+    """Reduction that adds up, or multiplies, in a dtype that can be asked for."""
+
+    def __call__(
+        self,
+        a: array,
+        /,
+        axis: Axis = None,
+        keepdims: bool = False,
+        *,
+        dtype: Dtype | None = None,
+        stream: Stream = None,
+    ) -> array: ...
 
 
 class IndexReduction(Protocol):
