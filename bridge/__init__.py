@@ -60,6 +60,7 @@ from bridge.core.errors import (
     CopyRequired,
     DTypeError,
     ExchangeError,
+    FormatError,
     LinAlgError,
     PluginError,
     PluginWarning,
@@ -238,6 +239,7 @@ from bridge.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from bridge import metal
+    from bridge.core.io import load, save, save_gguf, save_safetensors, savez, savez_compressed
 
 __version__ = "0.1.0"
 
@@ -250,12 +252,18 @@ newaxis = None
 euler_gamma = 0.5772156649015329
 
 
-def __getattr__(name: str) -> Any:
-    """`bridge.metal` is imported when it is first used."""
-    if name == "metal":
-        import importlib
+_FILES = frozenset({"load", "save", "save_gguf", "save_safetensors", "savez", "savez_compressed"})
 
+
+def __getattr__(name: str) -> Any:
+    """`bridge.metal` and what works with files are imported when they are first used."""
+    import importlib
+
+    if name == "metal":
         return importlib.import_module("bridge.metal")
+    if name in _FILES:
+        globals()[name] = getattr(importlib.import_module("bridge.core.io"), name)
+        return globals()[name]
     raise AttributeError(f"module 'bridge' has no attribute '{name}'")
 
 
@@ -267,6 +275,7 @@ __all__ = [
     "Dtype",
     "DtypeCategory",
     "ExchangeError",
+    "FormatError",
     "LinAlgError",
     "PluginError",
     "PluginWarning",
@@ -418,6 +427,7 @@ __all__ = [
     "less_equal",
     "linalg",
     "linspace",
+    "load",
     "log",
     "log1p",
     "log2",
@@ -469,6 +479,11 @@ __all__ = [
     "roll",
     "round",
     "rsqrt",
+    "save",
+    "save_gguf",
+    "save_safetensors",
+    "savez",
+    "savez_compressed",
     "set_cache_limit",
     "set_memory_limit",
     "set_printoptions",

@@ -55,6 +55,8 @@ FUNCTIONS = {
     "export_address": "(a: array, *, access: Access, holder: str) -> tuple[Lease, int]",
     "export_dlpack": "(a: array, *, versioned: bool, access: Access, holder: str) -> Capsule",
     "facts": "(a: array, /) -> tuple[Dtype, tuple[int, ...], Strides, int, int, Literal['write', 'read'], str | None]",
+    "file_address": "(file: Capsule, /) -> int",
+    "file_size": "(file: Capsule, /) -> int",
     "foreign_capsule": "(owner: object, address: int, dtype: Dtype | str, shape: Sequence[int], "
     "strides: Sequence[int], *, versioned: bool = False, readonly: bool = False) -> Capsule",
     "from_dlpack": "(x: Any, *, device: Any = None, copy: bool | None = None) -> array",
@@ -73,12 +75,20 @@ FUNCTIONS = {
     "host": "(function: Callable[..., Any], operands: tuple[array, ...], results: Any, stream: Stream, /) -> Any",
     "isa_name": "() -> str",
     "leases": "(a: array, /) -> list[dict[str, str]]",
+    "map_array": "(file: Capsule, offset: int, dtype: Dtype | str, shape: Sequence[int], columns: bool = False, /) "
+    "-> array",
+    "map_file": "(fd: int, name: str, /) -> Capsule",
+    "map_memory": "(buffer: Any, name: str, /) -> Capsule",
+    "map_safetensors": "(file: Capsule, start: int, /) -> tuple[dict[str, array], dict[str, str] | None, "
+    "list[tuple[str, Dtype, tuple[int, ...]]]]",
     "offer": "(a: array, dtypes: int, alignment: int, layout: int, access: Access, versioned: bool, holder: str, /) "
     "-> Capsule | None",
     "promote": "(a: Dtype, b: Dtype, /) -> Dtype",
+    "read_file": "(file: Capsule, offset: int, size: int, /) -> bytes",
     "release": "(a: array, /) -> None",
     "reset_peak_memory": "() -> None",
     "result_type": "(*arrays_dtypes_scalars: Operand | Dtype) -> Dtype",
+    "safetensors_types": "() -> dict[str, Dtype]",
     "set_cache_limit": "(limit: int) -> int",
     "set_kernel_log": "(callback: Callable[[str], object] | None) -> None",
     "set_memory_limit": "(limit: int) -> int",

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("doctor", "matrix", "explain")
+COMMANDS = ("doctor", "matrix", "explain", "inspect")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -60,6 +60,12 @@ def facts(a: array, /) -> tuple[Dtype, tuple[int, ...], Strides, int, int, Liter
     bytes now. Evaluates.
     """
 
+def file_address(file: Capsule, /) -> int:
+    """Where in memory its first byte is."""
+
+def file_size(file: Capsule, /) -> int:
+    """Bytes when it was mapped."""
+
 def foreign_capsule(
     owner: object,
     address: int,
@@ -142,6 +148,23 @@ def leases(a: array, /) -> list[dict[str, str]]:
     'legacy') and protocol.
     """
 
+def map_array(file: Capsule, offset: int, dtype: Dtype | str, shape: Sequence[int], columns: bool = False, /) -> array:
+    """A read-only array over the bytes from `offset`, row-major or column-major. It holds the mapping."""
+
+def map_file(fd: int, name: str, /) -> Capsule:
+    """The whole file mapped read-only, for map_array(); `name` is for errors. The descriptor stays the caller's."""
+
+def map_memory(buffer: Any, name: str, /) -> Capsule:
+    """A buffer that nobody writes any more in the place of a file."""
+
+def map_safetensors(
+    file: Capsule, start: int, /
+) -> tuple[dict[str, array], dict[str, str] | None, list[tuple[str, Dtype, tuple[int, ...]]]]:
+    """(arrays by name, metadata or None, [(name, dtype, shape), ...]) of a safetensors file that begins at
+    `start`. The arrays named
+    in the list are flat bytes: packed or misaligned elements. FormatError if anything is wrong with the header.
+    """
+
 def offer(
     a: array, dtypes: int, alignment: int, layout: int, access: Access, versioned: bool, holder: str, /
 ) -> Capsule | None:
@@ -151,6 +174,9 @@ def offer(
 
 def promote(a: Dtype, b: Dtype, /) -> Dtype:
     """Dtype of an operation on these two dtypes."""
+
+def read_file(file: Capsule, offset: int, size: int, /) -> bytes:
+    """A copy of some bytes, read without the map. FormatError if it ends before."""
 
 def release(a: array, /) -> None:
     """Move a to memory of its own if foreign views are alive on its bytes (or the bytes are foreign); the views
@@ -162,6 +188,9 @@ def reset_peak_memory() -> None:
 
 def result_type(*arrays_dtypes_scalars: Operand | Dtype) -> Dtype:
     """Dtype of an operation on these; Python scalars are weak."""
+
+def safetensors_types() -> dict[str, Dtype]:
+    """The dtypes that the format and bridge have, by the format's names."""
 
 def set_cache_limit(limit: int) -> int:
     """Keep at most this many bytes of freed arrays. Returns the old limit."""

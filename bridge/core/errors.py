@@ -11,6 +11,7 @@ __all__ = [
     "CopyRequired",
     "DTypeError",
     "ExchangeError",
+    "FormatError",
     "LinAlgError",
     "PluginError",
     "PluginWarning",
@@ -34,6 +35,10 @@ class CopyRequired(BridgeError, BufferError, ValueError):
 
 class ExchangeError(BridgeError, BufferError):
     """Memory that is offered cannot be taken: a damaged or spent capsule, another device, an unknown version."""
+
+
+class FormatError(BridgeError, ValueError):
+    """A file is not what it says or what its format allows. The text names the file, the tensor and what is wrong."""
 
 
 class TracedError(BridgeError, TypeError):

@@ -403,7 +403,10 @@ void rebind(PyObject* array, NodeRef n) {
 NodeRef evaluated_node(PyObject* array) {
   for (;;) {
     NodeRef n = NodeRef::borrow(node_of(array));
-    if (n->evaluated()) return n;
+    if (n->evaluated()) {
+      if (n->storage->check) n->storage->check(n->storage);
+      return n;
+    }
     evaluate(n.get());  // without the GIL; meanwhile another thread may rebind the array
   }
 }

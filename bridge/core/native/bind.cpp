@@ -9,6 +9,7 @@
 #include "front.h"
 #include "host.h"
 #include "isa.h"
+#include "mapped.h"
 #include "memory.h"
 #include "primitive.h"
 #include "threads.h"
@@ -184,6 +185,7 @@ NB_MODULE(_native, m) {
     add_doors(m.ptr());
     add_capsules(m.ptr());
     add_front(m.ptr());
+    add_mapped(m.ptr());
     if (PyModule_AddFunctions(m.ptr(), methods) < 0) throw PythonError{};
     register_at_fork(m.ptr());
   } catch (const PythonError&) { throw nb::python_error(); }

@@ -153,8 +153,13 @@ class Evaluation {
   void count_uses() {
     for (size_t i = 0; i < steps_.size(); ++i) {
       Node* n = steps_[i].node;
-      for (uint32_t k = 0; k < n->n_edges; ++k)
-        if (int32_t m = n->edges[k].node->mark; m > 0) ++steps_[static_cast<size_t>(m - 1)].uses;
+      for (uint32_t k = 0; k < n->n_edges; ++k) {
+        const Node* operand = n->edges[k].node;
+        if (operand->mark > 0)
+          ++steps_[static_cast<size_t>(operand->mark - 1)].uses;
+        else if (operand->storage && operand->storage->check)
+          operand->storage->check(operand->storage);
+      }
     }
     for (size_t i = 0; i < steps_.size(); ++i) {
       Step& s = steps_[i];

@@ -89,6 +89,7 @@ void grant(LeaseRecord* record, Node* n, Access access, const char* holder, cons
 }
 
 void copy_elements(const Node* source, Node* target) {
+  if (source->storage && source->storage->check) source->storage->check(source->storage);
   KernelSpec spec;
   spec.ndim = target->ndim;
   spec.size = target->size;

@@ -55,6 +55,8 @@ struct Storage {
   Origin origin;
   void* owner = nullptr;
   void (*drop)(void* owner) = nullptr;
+  // Of memory that can go away (a mapped file): throws if it has. Asked before the engine reads and before it exports.
+  void (*check)(const Storage*) = nullptr;
   // Under the GIL:
   int32_t n_nodes = 0;  // arrays that share the bytes
   Node* nodes = nullptr;  // ... as a list (Node::shared_next)

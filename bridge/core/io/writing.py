@@ -1,0 +1,133 @@
+"""Atomic writing: a file is either the old one or the new one, whatever happens in between."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import secrets
+import stat
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+from bridge.core import _native
+from bridge.core._native import array
+from bridge.core.errors import message
+from bridge.core.ops.shape import as_array
+
+__all__ = ["Part", "as_arrays", "bytes_of", "destination", "write"]
+
+#: Something that gives its bytes without a copy: bytes, a memoryview, a lease on an array.
+Part: TypeAlias = Any
+
+_BATCH = 512  # buffers to a system call; POSIX lets systems stop at 16, Linux and macOS take 1024
+
+
+def destination(file: Any, extension: str) -> Any:
+    """The path, with the extension of the format where it has another; an open file is taken as it is."""
+    if isinstance(file, str | os.PathLike):
+        path = os.fsdecode(os.fspath(file))
+        return path if path.endswith(extension) else path + extension
+    if not hasattr(file, "write"):
+        raise TypeError(message("bridge.save", "a file is a path or an object with write().", got=type(file).__name__))
+    return file
+
+
+def as_arrays(tag: str, arrays: Any) -> dict[str, array]:
+    """The arrays by name, evaluated all at once. TypeError if it is no dict of them."""
+    if not isinstance(arrays, dict):
+        raise TypeError(message(tag, "the arrays come as a dict from names to arrays.", got=type(arrays).__name__))
+    for name in arrays:
+        if not isinstance(name, str):
+            raise TypeError(message(tag, "the name of an array is text.", got=type(name).__name__))
+    taken = {name: as_array(one) for name, one in arrays.items()}
+    _native.eval(taken)
+    return taken
+
+
+def bytes_of(a: array) -> Part:
+    """The elements as flat row-major bytes: a view, or a copy where the array is not row-major or others write it."""
+    return _native._bytes_lease(a)
+
+
+def write(file: Any, parts: Iterable[Part]) -> None:
+    """Write the parts, one after the other.
+
+    A path is replaced at once, when everything is written and on the disk (fsync): a crash, a full disk or an error
+    before that leaves the old file as it was. The new file has the old one's permissions; a symbolic link goes on
+    pointing to it. What is no regular file (a pipe, /dev/stdout) and an open file are written to as they are.
+    """
+    if not isinstance(file, str):
+        for part in parts:
+            _write_to(file, memoryview(part).cast("B"))
+        return
+    path = os.path.realpath(file)
+    try:
+        old: os.stat_result | None = os.stat(path)
+    except FileNotFoundError:
+        old = None
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        with open(path, "wb", buffering=0) as special:
+            _write_all(special.fileno(), parts)
+        return
+    temporary = _temporary(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+    try:
+        try:
+            if old is not None:
+                _keep_owner(descriptor, old)
+            _write_all(descriptor, parts)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _temporary(path: str) -> str:
+    """A name beside `path` that nobody has, short enough wherever the name itself is."""
+    folder, name = os.path.split(path)
+    kept = os.fsencode(name)[:200].decode("utf-8", "ignore")
+    return os.path.join(folder, f".{kept}.{secrets.token_hex(6)}.tmp")
+
+
+def _keep_owner(descriptor: int, old: os.stat_result) -> None:
+    fresh = os.fstat(descriptor)
+    if (fresh.st_uid, fresh.st_gid) != (old.st_uid, old.st_gid):
+        with contextlib.suppress(OSError):  # only root may give files away
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+
+
+def _write_all(descriptor: int, parts: Iterable[Part]) -> None:
+    waiting: deque[memoryview] = deque()
+    for part in parts:
+        view = memoryview(part).cast("B")
+        if len(view):
+            waiting.append(view)
+        if len(waiting) >= _BATCH:
+            _write_some(descriptor, waiting)
+    while waiting:
+        _write_some(descriptor, waiting)
+
+
+def _write_some(descriptor: int, waiting: deque[memoryview]) -> None:
+    batch: Sequence[memoryview] = list(itertools.islice(waiting, _BATCH))
+    written = os.writev(descriptor, batch)
+    while waiting and written >= len(waiting[0]):
+        written -= len(waiting.popleft())
+    if written:
+        waiting[0] = waiting[0][written:]
+
+
+def _write_to(file: Any, view: memoryview) -> None:
+    """To an object with write(), which may take less than it is given (a raw file)."""
+    while len(view):
+        taken = file.write(view)
+        if not isinstance(taken, int) or taken >= len(view):
+            return
+        view = view[taken:]
