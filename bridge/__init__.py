@@ -71,7 +71,7 @@ from bridge.core.interop import asarray, explain, from_, record, to
 from bridge.core.lattice import DtypeCategory, can_cast, finfo, iinfo, isdtype, issubdtype
 from bridge.core.namespace import API_VERSION as __array_api_version__
 from bridge.core.namespace import array_namespace_info as __array_namespace_info__
-from bridge.core.ops import fft, linalg
+from bridge.core.ops import fast, fft, linalg
 from bridge.core.ops.arithmetic import (
     abs,
     add,
@@ -368,6 +368,7 @@ __all__ = [
     "explain",
     "expm1",
     "eye",
+    "fast",
     "fft",
     "finfo",
     "flatten",

@@ -65,11 +65,12 @@ FAMILIES = {
     "shape": "Shape, joins, repetition",
     "index": "Casts",
     "create": "New arrays",
+    "fast": "Layers of neural networks",
     "linalg": "Linear algebra",
     "fft": "Fourier transforms",
 }
 # Families that are modules of their own: users write bridge.linalg.inv.
-NAMESPACES = ("linalg", "fft")
+NAMESPACES = ("fast", "linalg", "fft")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
