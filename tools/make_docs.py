@@ -59,6 +59,8 @@ FAMILIES = {
     "compare": "Comparison, logic, choice",
     "bitwise": "Bits",
     "reduce": "Reductions and statistics",
+    "scan": "Cumulative operations",
+    "sort": "Order",
     "contract": "Contractions",
     "einsum": "Index notation",
     "conv": "Convolutions",

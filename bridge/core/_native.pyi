@@ -370,6 +370,46 @@ class array:
         """Complex conjugate; of a real array its values."""
     def cos(self, *, stream: Stream = None) -> array:
         """Cosine."""
+    def cummax(
+        self, axis: int | None = None, *, reverse: bool = False, inclusive: bool = True, stream: Stream = None
+    ) -> array:
+        """Largest element so far; NaN from the first one on. Of no elements: -inf, or the smallest number of the
+        dtype.
+        """
+    def cummin(
+        self, axis: int | None = None, *, reverse: bool = False, inclusive: bool = True, stream: Stream = None
+    ) -> array:
+        """Smallest element so far; NaN from the first one on. Of no elements: inf, or the largest number of the
+        dtype.
+        """
+    def cumprod(
+        self,
+        axis: int | None = None,
+        *,
+        reverse: bool = False,
+        inclusive: bool = True,
+        dtype: Dtype | None = None,
+        stream: Stream = None,
+    ) -> array:
+        """Products of the elements so far. Integers wrap around.
+
+        Args:
+            dtype: what the elements are converted to first.
+        """
+    def cumsum(
+        self,
+        axis: int | None = None,
+        *,
+        reverse: bool = False,
+        inclusive: bool = True,
+        dtype: Dtype | None = None,
+        stream: Stream = None,
+    ) -> array:
+        """Sums of the elements so far. Integers wrap around; bool is counted in int32.
+
+        Args:
+            dtype: what the elements are converted to first.
+        """
     def diag(self, k: int = 0, *, stream: Stream = None) -> array:
         """The k-th diagonal of a matrix; or, from a 1-d array, the matrix with these on its k-th diagonal.
 
@@ -394,6 +434,10 @@ class array:
         """log(1 + x), exact for small x too."""
     def log2(self, *, stream: Stream = None) -> array:
         """Logarithm to base 2."""
+    def logcumsumexp(
+        self, axis: int | None = None, *, reverse: bool = False, inclusive: bool = True, stream: Stream = None
+    ) -> array:
+        """``log(cumsum(exp(a)))`` without overflow; -inf of no elements. Integers and bool give float32."""
     def logsumexp(self, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array:
         """``log(sum(exp(a), axis))``, without overflow; -inf over no elements. Integers give float32."""
     def max(self, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array:

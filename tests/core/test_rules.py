@@ -194,6 +194,7 @@ LINEAR = {
             },
         ),
     ],
+    "cumsum": [([(3, 4)], {"axis": 1, "reverse": True}), ([(3, 4)], {"axis": 0, "inclusive": False})],
     "slice": [([(6, 7)], {"start": (5, 1), "step": (-2, 3), "count": (3, 2)})],
     "slice_update": [([(6, 7), (3, 2)], {"start": (5, 1), "step": (-2, 3)})],
 }
@@ -204,7 +205,7 @@ LINEAR_CASES = [(name, *case) for name, cases in LINEAR.items() for case in case
 def call(op: Declaration, operands: list[bridge.array], parameters: dict) -> bridge.array:
     if op.name == "concatenate":
         return op.call(operands, **parameters)
-    return op.call(*operands, *parameters.values())
+    return op.call(*operands, **parameters)
 
 
 def test_every_linear_op_is_tried():

@@ -8,6 +8,8 @@
 #include "conv_op.h"
 #include "eval.h"
 #include "primitive.h"
+#include "scan.h"
+#include "sort.h"
 
 namespace bridge {
 namespace {
@@ -369,6 +371,16 @@ struct Entry {
   NativeCall call;
 };
 constexpr Entry kEntries[] = {
+    {"argpartition", call_argpartition},
+    {"argsort", call_argsort},
+    {"cummax", call_cummax},
+    {"cummin", call_cummin},
+    {"cumprod", call_cumprod},
+    {"cumsum", call_cumsum},
+    {"logcumsumexp", call_logcumsumexp},
+    {"partition", call_partition},
+    {"searchsorted", call_searchsorted},
+    {"sort", call_sort},
     {"reshape", call_reshape},
     {"transpose", call_transpose},
     {"flatten", call_flatten},

@@ -18,7 +18,9 @@ from bridge.core.ops import (
     linalg,
     methods,
     reduce,
+    scan,
     shape,
+    sort,
     trigonometric,
 )
 
@@ -36,7 +38,9 @@ __all__ = [
     "index",
     "linalg",
     "reduce",
+    "scan",
     "shape",
+    "sort",
     "trigonometric",
 ]
 

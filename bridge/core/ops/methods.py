@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.core import namespace
 from bridge.core._native import array
-from bridge.core.ops import arithmetic, create, exponential, reduce, shape, trigonometric
+from bridge.core.ops import arithmetic, create, exponential, reduce, scan, shape, trigonometric
 from bridge.core.ops.types import Operand
 from bridge.core.printing import format_value
 
@@ -40,6 +40,10 @@ METHODS: dict[str, Callable[..., Any]] = {
     "argmin": reduce.argmin,
     "conj": arithmetic.conjugate,
     "cos": trigonometric.cos,
+    "cummax": scan.cummax,
+    "cummin": scan.cummin,
+    "cumprod": scan.cumprod,
+    "cumsum": scan.cumsum,
     "diag": create.diag,
     "diagonal": shape.diagonal,
     "exp": exponential.exp,
@@ -48,6 +52,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "log10": exponential.log10,
     "log1p": exponential.log1p,
     "log2": exponential.log2,
+    "logcumsumexp": scan.logcumsumexp,
     "logsumexp": reduce.logsumexp,
     "max": reduce.max,
     "mean": reduce.mean,
