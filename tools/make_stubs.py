@@ -45,6 +45,7 @@ DTYPES: dict[str, Dtype]
 '''
 
 FUNCTIONS = {
+    "async_eval": "(*args: Any) -> None",
     "clear_cache": "() -> None",
     "copy": "(a: array, /) -> array",
     "declare": "(name: str, kind: str, *, arity: int | None = None, accepts: int = 0, result: str = 'same', "
@@ -102,7 +103,15 @@ FUNCTIONS = {
     "written_elsewhere": "(view: Any, /) -> bool",
     "_after_fork_in_child": "() -> None",
     "_bytes_lease": "(a: array, /) -> Any",
+    "_close_stream": "(number: int, /) -> None",
     "_dtype": "(name: str, /) -> Dtype",
+    "_end_streams": "() -> None",
+    "_new_stream": "() -> int",
+    "_serve_stream": "(number: int, thread: int, /) -> None",
+    "_set_current_stream": "(number: int, /) -> int",
+    "_set_number_of": "(function: Callable[[Any], int], /) -> None",
+    "_stream_number": "(a: array, /) -> int",
+    "_synchronize": "(number: int, /) -> None",
 }
 
 ARRAY = {

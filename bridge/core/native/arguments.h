@@ -14,13 +14,13 @@ struct Parsed {
   PyObject* operator[](int i) const { return values[i] == Py_None ? nullptr : values[i]; }
 };
 
-// Parses `name(a, b, ..., stream=None)`; the stream is the last name.
+// Parses `name(a, b, ..., stream=None)`. The stream is the last name, and a keyword: the call is on it already
+// (primitive.cpp).
 template <int N>
 Parsed<N> parse(const char* function, const char* const (&names)[N], int required, int max_positional, Args args,
                 Py_ssize_t n, PyObject* keywords) {
   Parsed<N> p;
   parse_arguments({function, names, N, required, max_positional}, args, n, keywords, p.values);
-  check_stream(p.values[N - 1]);
   return p;
 }
 

@@ -70,7 +70,6 @@ struct Signature {
   int max_positional;
 };
 void parse_arguments(const Signature&, PyObject* const* args, Py_ssize_t n, PyObject* keyword_names, PyObject** values);
-void check_stream(PyObject* stream);  // None, or an error that says what exists
 void check_device(PyObject* device);  // None, or where arrays can be made
 bool truth(PyObject* o);  // PyObject_IsTrue that throws
 

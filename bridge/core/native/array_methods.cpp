@@ -3,6 +3,7 @@
 #include "dlpack.h"
 #include "eval.h"
 #include "primitive.h"
+#include "stream.h"
 
 namespace bridge {
 namespace {
@@ -47,7 +48,7 @@ PyObject* astype(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObje
     static const char* const kNames[] = {"dtype", "stream"};
     PyObject* values[2] = {};
     parse_arguments({"astype", kNames, 2, 1, 2}, args, nargs, names, values);
-    check_stream(values[1]);
+    const StreamScope scope(stream_of(values[1]));
     DType wanted = to_dtype(values[0]);  // may run Python code, in which the array may be rebound
     return wrap(wanted == node_of(self)->dtype ? make_value(node_of(self)) : make_cast(node_of(self), wanted));
   });

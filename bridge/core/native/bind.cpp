@@ -12,6 +12,7 @@
 #include "mapped.h"
 #include "memory.h"
 #include "primitive.h"
+#include "stream.h"
 #include "threads.h"
 
 namespace nb = nanobind;
@@ -49,7 +50,9 @@ void collect(PyObject* tree, Small<Node*, 32>& nodes, int depth = 0) {
   }
 }
 
-PyObject* eval(PyObject*, PyObject* const* args, Py_ssize_t n) {
+// compute(nodes, n) for the arrays in the arguments.
+template <class F>
+PyObject* with_arrays(PyObject* const* args, Py_ssize_t n, F&& compute) {
   return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
     Small<Node*, 32> nodes;
     for (Py_ssize_t i = 0; i < n; ++i) collect(args[i], nodes);
@@ -60,9 +63,17 @@ PyObject* eval(PyObject*, PyObject* const* args, Py_ssize_t n) {
         for (size_t i = 0; i < nodes.size(); ++i) release(nodes[i]);
       }
     } hold{nodes};
-    if (nodes.size()) evaluate(&nodes[0], nodes.size());
+    if (nodes.size()) compute(&nodes[0], nodes.size());
     Py_RETURN_NONE;
   });
+}
+
+PyObject* eval(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return with_arrays(args, n, [](Node* const* nodes, size_t count) { evaluate(nodes, count); });
+}
+
+PyObject* async_eval(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return with_arrays(args, n, evaluate_in_background);
 }
 
 PyObject* is_evaluated(PyObject*, PyObject* a) {
@@ -142,6 +153,9 @@ PyMethodDef methods[] = {
     {"eval", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(eval)), METH_FASTCALL,
      "eval(*args)\n--\n\nCompute the arrays in the arguments (arrays, and dicts, lists and tuples of them). What is "
      "computed stays computed."},
+    {"async_eval", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(async_eval)), METH_FASTCALL,
+     "async_eval(*args)\n--\n\nStart to compute the arrays in the arguments (arrays, and dicts, lists and tuples of "
+     "them), and return at once. What needs them waits for them; an error is raised there."},
     {"is_evaluated", is_evaluated, METH_O, "is_evaluated(a)\n--\n\nWhether the array's values have been computed."},
     {"promote", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(py_promote)), METH_FASTCALL,
      "promote(a, b, /)\n--\n\nDtype of an operation on these two dtypes."},
@@ -186,6 +200,7 @@ NB_MODULE(_native, m) {
     add_capsules(m.ptr());
     add_front(m.ptr());
     add_mapped(m.ptr());
+    add_streams(m.ptr());
     if (PyModule_AddFunctions(m.ptr(), methods) < 0) throw PythonError{};
     register_at_fork(m.ptr());
   } catch (const PythonError&) { throw nb::python_error(); }

@@ -91,6 +91,14 @@ class ReleaseGil {
   }
   ReleaseGil(const ReleaseGil&) = delete;
 
+  // body() with the GIL. Only where no interpreter can be ending: in its main thread.
+  template <class F>
+  void with_gil(F&& body) {
+    PyEval_RestoreThread(state_);
+    body();
+    state_ = PyEval_SaveThread();
+  }
+
  private:
   PyThreadState* state_;
 };

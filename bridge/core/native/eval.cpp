@@ -4,73 +4,19 @@
 
 #include <pthread.h>
 
-#include <condition_variable>
-#include <mutex>
-#include <new>
+#include <algorithm>
+#include <optional>
+#include <vector>
 
 #include "errors.h"
 #include "infer.h"
+#include "lanes.h"
+#include "stream.h"
 
 namespace bridge {
 namespace {
 
-// Threads that need a node which another thread computes wait here. The GIL guards the number of them.
-int n_waiting = 0;
-struct Finished {
-  std::mutex lock;
-  std::condition_variable changed;
-  uint64_t count = 0;
-};
-Finished* finished = new Finished;  // another one after a fork: threads that are gone may have held it
-
-// A thread that waits, for the thread whose evaluation has what it needs. Under the GIL, under which `count` changes, too.
-struct Waiting {
-  pthread_t thread, owner;
-  uint64_t seen;
-  Waiting* next;
-};
-Waiting* waiting = nullptr;
-
-// The owner waits for this thread, directly or through others, or is this thread: it runs Python code (a host function, a
-// finaliser) in the middle of an evaluation, and that code asks for more.
-bool waits_for_this_thread(pthread_t owner) {
-  while (!pthread_equal(owner, pthread_self())) {
-    const Waiting* w = waiting;
-    while (w && (w->seen != finished->count || !pthread_equal(w->thread, owner))) w = w->next;
-    if (!w) return false;
-    owner = w->owner;
-  }
-  return true;
-}
-
-void wait_for_other_thread(pthread_t owner) {
-  uint64_t seen;
-  {
-    std::lock_guard guard(finished->lock);
-    seen = finished->count;
-  }
-  // The GIL was held since the running node was seen and its evaluation ends under the GIL, so the end cannot have
-  // come before `seen` was read.
-  ++n_waiting;
-  Waiting entry{pthread_self(), owner, seen, waiting};
-  waiting = &entry;
-  {
-    ReleaseGil released;
-    std::unique_lock guard(finished->lock);
-    finished->changed.wait(guard, [&] { return finished->count != seen; });
-  }
-  --n_waiting;
-  Waiting** link = &waiting;
-  while (*link != &entry) link = &(*link)->next;
-  *link = entry.next;
-}
-
-void wake_others() {
-  if (n_waiting == 0) return;
-  std::lock_guard guard(finished->lock);
-  ++finished->count;
-  finished->changed.notify_all();
-}
+uint64_t n_ended = 0;  // evaluations. Under the GIL
 
 bool needs_bytes(const Node* consumer, const Node* operand) {
   if (operand->evaluated()) return false;
@@ -95,12 +41,18 @@ class Evaluation {
 
   const Node* blocked() const { return blocked_; }
 
-  // The thread whose evaluation works on a running node.
-  static pthread_t owner(const Node* n) {
+  // The evaluation that works on a running node.
+  static const Evaluation* of(const Node* n) {
     auto at = static_cast<size_t>(n->mark) - 1;
     const Evaluation* e = all;
     while (at >= e->steps_.size() || e->steps_[at].node != n) e = e->next_;
-    return e->thread_;
+    return e;
+  }
+
+  // visit(thread) for each thread that is at work on it, until it gives true.
+  template <class F>
+  bool any_worker(F&& visit) const {
+    return visit(thread_) || (lanes_ && lanes_->any_driver(visit));
   }
 
   void run(Node* const* roots, size_t n) {
@@ -113,9 +65,15 @@ class Evaluation {
     }
     begin();
     form_groups();
+    if (several_streams_) {
+      lanes_.emplace(steps_, groups_);
+      return lanes_->run();
+    }
+    Turns turns;
     for (size_t g = groups_.size(); g-- > 0;) {
       run_group(steps_, groups_[g], static_cast<int32_t>(g));
-      release_inputs(groups_[g]);
+      release_inputs(steps_, groups_[g]);
+      if (g) turns.pass();
     }
   }
 
@@ -144,6 +102,7 @@ class Evaluation {
         continue;
       }
       stack.pop();
+      several_streams_ |= n->stream != root->stream && !is_placeless(n);
       steps_.push({n, 0, 0, -1, -1, -1, false});
       n->mark = static_cast<int32_t>(steps_.size());
     }
@@ -182,7 +141,7 @@ class Evaluation {
         Node* operand = n->edges[k].node;
         if (operand->mark <= 0) continue;
         Step& o = steps_[static_cast<size_t>(operand->mark - 1)];
-        bool same = fusable && (n->op == Op::reduction || same_shape(operand, n));
+        bool same = fusable && operand->stream == n->stream && (n->op == Op::reduction || same_shape(operand, n));
         if (!same || (o.offer != -1 && o.offer != s.group))
           o.offer = -2;
         else
@@ -206,20 +165,6 @@ class Evaluation {
     return true;
   }
 
-  // Bytes of operands that nobody needs any more go back at once; on an error later they are computed again.
-  void release_inputs(const Group& g) {
-    for (int32_t i = g.first_member; i >= 0; i = steps_[static_cast<size_t>(i)].next_member) {
-      Node* n = steps_[static_cast<size_t>(i)].node;
-      for (uint32_t k = 0; k < n->n_edges; ++k) {
-        int32_t m = n->edges[k].node->mark;
-        if (m <= 0) continue;
-        Step& o = steps_[static_cast<size_t>(m - 1)];
-        if (--o.remaining == 0 && !o.keep && o.node->evaluated()) drop_storage(o.node);
-      }
-      if (i == g.root) break;
-    }
-  }
-
   void begin() {
     running_ = true;
     next_ = all;
@@ -238,7 +183,8 @@ class Evaluation {
     running_ = false;
     *link_ = next_;
     if (next_) next_->link_ = link_;
-    wake_others();  // first: what is released below may run Python code, which may wait for one of them
+    ++n_ended;
+    progress().ring();  // first: what is released below may run Python code, which may wait for one of them
     for (size_t i = 0; i < steps_.size(); ++i) {
       Node* n = steps_[i].node;
       if (n->evaluated()) {
@@ -252,7 +198,9 @@ class Evaluation {
 
   Steps steps_;
   Groups groups_;
+  std::optional<Lanes> lanes_;
   bool running_ = false;
+  bool several_streams_ = false;
   const Node* blocked_ = nullptr;
   pthread_t thread_ = pthread_self();
   Evaluation* next_ = nullptr;
@@ -261,14 +209,106 @@ class Evaluation {
  public:
   static Evaluation* all;  // those that run, on any thread. Under the GIL
 
+  static bool any_here() {
+    for (const Evaluation* e = all; e; e = e->next_)
+      if (e->any_worker([](pthread_t t) { return pthread_equal(t, pthread_self()) != 0; })) return true;
+    return false;
+  }
+
   static void end_others() noexcept {
     for (Evaluation *e = all, *next; e; e = next) {
       next = e->next_;
-      if (!pthread_equal(e->thread_, pthread_self())) e->end();
+      if (!pthread_equal(e->thread_, pthread_self()))
+        e->end();
+      else if (e->lanes_)
+        e->lanes_->forget_other_threads();
     }
   }
 };
 Evaluation* Evaluation::all = nullptr;
+
+// A thread that waits, for the evaluation that has what it needs. It is alive as long as nothing has ended since.
+struct Waiting {
+  pthread_t thread;
+  const Evaluation* wanted;
+  uint64_t seen;
+  Waiting* next;
+};
+Waiting* waiting = nullptr;
+
+// It cannot end before this thread goes on: one that works on it is this thread or waits for it, directly or through
+// others. This thread runs Python code (a host function, a finaliser) in the middle of an evaluation, and that code asks
+// for more.
+bool waits_for_this_thread(const Evaluation* e) {
+  return e->any_worker([](pthread_t worker) {
+    if (pthread_equal(worker, pthread_self())) return true;
+    const Waiting* w = waiting;
+    while (w && (w->seen != n_ended || !pthread_equal(w->thread, worker))) w = w->next;
+    return w && waits_for_this_thread(w->wanted);
+  });
+}
+
+void wait_for(const Evaluation* e) {
+  Waiting entry{pthread_self(), e, n_ended, waiting};
+  waiting = &entry;
+  struct Leave {
+    Waiting* entry;
+    ~Leave() {
+      Waiting** link = &waiting;
+      while (*link && *link != entry) link = &(*link)->next;  // gone after a fork
+      if (*link) *link = entry->next;
+    }
+  } leave{&entry};
+  while (n_ended == entry.seen) progress().wait();
+}
+
+// The streams of pending nodes that nobody works on yet, each once.
+std::vector<StreamId> streams_of(Node* const* roots, size_t n) {
+  std::vector<StreamId> streams;
+  struct Seen : std::vector<Node*> {
+    ~Seen() {
+      for (Node* node : *this) node->mark = 0;
+    }
+  } seen;
+  std::vector<Node*> stack;
+  auto reach = [&](Node* node) {
+    if (node->evaluated() || node->is(kRunning) || node->mark) return;
+    seen.push_back(node);
+    node->mark = -1;
+    stack.push_back(node);
+  };
+  for (size_t i = 0; i < n; ++i) reach(roots[i]);
+  while (!stack.empty()) {
+    Node* node = stack.back();
+    stack.pop_back();
+    if (!is_placeless(node) && std::find(streams.begin(), streams.end(), node->stream) == streams.end())
+      streams.push_back(node->stream);
+    for (uint32_t k = 0; k < node->n_edges; ++k) reach(node->edges[k].node);
+  }
+  return streams;
+}
+
+struct Background final : Task {
+  std::vector<NodeRef> roots;
+  std::vector<StreamId> streams;
+
+  void run() noexcept override {
+    const auto* before = set_stop_signal(ending_signal());
+    ++n_beside;
+    try {
+      std::vector<Node*> nodes;
+      for (const NodeRef& root : roots) nodes.push_back(root.get());
+      evaluate(nodes.data(), nodes.size());
+    } catch (const PythonError&) { PyErr_Clear(); } catch (...) {
+    }
+    --n_beside;
+    set_stop_signal(before);
+    for (StreamId s : streams) end_work(s);
+    delete this;
+  }
+
+  void forget() noexcept override { delete this; }
+};
 
 }  // namespace
 
@@ -279,29 +319,55 @@ void evaluate(Node* const* roots, size_t n) {
     bool pending = false;
     for (size_t i = 0; i < n && !pending; ++i) pending = !roots[i]->evaluated();
     if (!pending) return;
-    pthread_t owner;
+    const Evaluation* owner;
     {
       Evaluation evaluation;
       if (evaluation.collect(roots, n)) {
         evaluation.run(roots, n);
         return;
       }
-      owner = Evaluation::owner(evaluation.blocked());
+      owner = Evaluation::of(evaluation.blocked());
       if (waits_for_this_thread(owner))
         throw Error("BridgeError",
                     message("bridge.eval", "an array is asked for by code that runs while it is computed.",
                             describe(evaluation.blocked()), "", "ask for it before the evaluation, or after"));
     }
-    wait_for_other_thread(owner);
+    wait_for(owner);
   }
 }
 
+void evaluate_in_background(Node* const* roots, size_t n) {
+  auto task = std::make_unique<Background>();
+  task->streams = streams_of(roots, n);
+  if (task->streams.empty()) return;
+  for (size_t i = 0; i < n; ++i)
+    if (!roots[i]->evaluated()) task->roots.push_back(NodeRef::borrow(roots[i]));
+  for (StreamId s : task->streams) begin_work(s);
+  Background* taken = task.release();
+  if (!post(taken->streams[0], taken)) taken->run();  // no thread is to be had: here, and now
+}
+
+bool evaluates_here() { return Evaluation::any_here(); }
+
 void forget_other_threads() noexcept {
-  if (auto* fresh = new (std::nothrow) Finished) finished = fresh;
-  n_waiting = 0;
+  n_beside = 0;
+  forget_stream_threads();
   waiting = nullptr;
   Evaluation::end_others();  // their stacks are still there, nobody runs on them
   forget_other_pins();
+}
+
+void release_inputs(Steps& steps, const Group& g) {
+  for (int32_t i = g.first_member; i >= 0; i = steps[static_cast<size_t>(i)].next_member) {
+    Node* n = steps[static_cast<size_t>(i)].node;
+    for (uint32_t k = 0; k < n->n_edges; ++k) {
+      int32_t m = n->edges[k].node->mark;
+      if (m <= 0) continue;
+      Step& o = steps[static_cast<size_t>(m - 1)];
+      if (--o.remaining == 0 && !o.keep && o.node->evaluated()) drop_storage(o.node);
+    }
+    if (i == g.root) break;
+  }
 }
 
 void flush_readers(Storage* s) {

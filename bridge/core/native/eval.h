@@ -1,5 +1,6 @@
-// Evaluation, inline in the calling thread: collect what is needed, cut it into kernels, run them in order.
-// The GIL is held on entry and on return; it is released while a kernel that is worth it runs.
+// Evaluation in the calling thread: collect what is needed, cut it into kernels, run them in order. What is on different
+// streams runs beside each other (lanes.h). The GIL is held on entry and on return; it is released while a kernel that is
+// worth it runs.
 #pragma once
 #include <cstddef>
 #include <cstdlib>
@@ -11,6 +12,10 @@ namespace bridge {
 
 void evaluate(Node* root);
 void evaluate(Node* const* roots, size_t n);
+// On a thread of a stream, without waiting. What fails there stays pending, and fails where it is needed.
+void evaluate_in_background(Node* const* roots, size_t n);
+bool evaluates_here();  // this thread is in the middle of an evaluation
+bool reads_here(const Storage*);  // ... of a kernel that reads these bytes, and runs Python code meanwhile
 
 // Evaluates every pending node that reads these bytes directly. What comes later must not be able to tell.
 void flush_readers(Storage*);
@@ -59,17 +64,17 @@ class Small {
 // One node of the evaluation that runs, in topological order.
 struct Step {
   Node* node;
-  int32_t uses;        // consumer edges inside this evaluation
-  int32_t remaining;   // ... whose kernel has not run yet
-  int32_t group;       // kernel that computes it
-  int32_t next_member; // next step of the same kernel, ascending
-  int32_t offer;       // kernel that all consumers seen so far belong to; -1 none, -2 several or not fusable
-  bool keep;           // somebody outside this evaluation holds it: its value is stored
+  int32_t uses;  // consumer edges inside this evaluation
+  int32_t remaining;  // ... whose kernel has not run yet
+  int32_t group;  // kernel that computes it
+  int32_t next_member;  // next step of the same kernel, ascending
+  int32_t offer;  // kernel that all consumers seen so far belong to; -1 none, -2 several or not fusable
+  bool keep;  // somebody outside this evaluation holds it: its value is stored
 };
 
 struct Group {
-  int32_t root;         // the last step of the kernel
-  int32_t first_member; // ascending list through Step::next_member
+  int32_t root;  // the last step of the kernel
+  int32_t first_member;  // ascending list through Step::next_member
   int32_t n_members, n_inputs, n_outputs;
 };
 
@@ -80,6 +85,12 @@ using Groups = Small<Group, 16>;
 // GIL.
 void forget_other_threads() noexcept;
 void forget_other_pins() noexcept;  // run.cpp: its part of it
+
+// A number by itself is on no stream: it goes with what needs it.
+inline bool is_placeless(const Node* n) { return n->op == Op::constant && n->ndim == 0; }
+
+// Bytes of operands that nobody needs any more go back at once; on an error later they are computed again.
+void release_inputs(Steps&, const Group&);
 
 // run.cpp: computes one group. Throws with nothing attached when memory is short.
 void run_group(Steps&, const Group&, int32_t group_index);

@@ -4,6 +4,7 @@
 
 #include "array.h"
 #include "primitive.h"
+#include "stream.h"
 
 namespace bridge {
 namespace {
@@ -39,6 +40,15 @@ void fill(Node* n, PyObject* value) {
     memcpy(storage->data, buffer.buf, size);
   }
   attach_storage(n, storage, static_cast<unsigned char*>(storage->data), nullptr);
+}
+
+// Where the interpreter ends and stops this thread in the middle of the function, it stays, as in ~ReleaseGil().
+PyObject* call(PyObject* function, PyObject* arguments) {
+  try {
+    return PyObject_Call(function, arguments, nullptr);
+  } catch (...) {
+    for (;;) pause();
+  }
 }
 
 void drop_reference(void* object) { Py_DECREF(static_cast<PyObject*>(object)); }
@@ -79,7 +89,7 @@ PyObject* host(PyObject*, PyObject* const* args, Py_ssize_t n_args) {
   return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
     if (n_args != 4 || !PyTuple_Check(args[1])) raise_type("host() takes a function, a tuple, results and a stream");
     PyObject *function = args[0], *operands = args[1], *results = args[2];
-    check_stream(args[3]);
+    const StreamScope scope(stream_of(args[3]));
     auto n_operands = static_cast<int>(PyTuple_GET_SIZE(operands));
     if (!PyList_Check(results)) {
       NodeRef n = make_node(Op::host, results, n_operands);
@@ -110,7 +120,7 @@ void run_host(Node* n) {
   for (uint32_t k = 0; k < n->n_edges; ++k)
     PyTuple_SET_ITEM(arguments.get(), static_cast<Py_ssize_t>(k), argument(n->edges[k].node));
   Ref function = Ref::borrow(static_cast<PyObject*>(n->attributes->function));
-  Ref result = Ref::check(PyObject_Call(function.get(), arguments.get(), nullptr));
+  Ref result = Ref::check(call(function.get(), arguments.get()));
   arguments = Ref();
   if (n->stage == 0) return fill(n, result.get());
   Ref list = Ref::check(PySequence_List(result.get()));

@@ -53,12 +53,13 @@ class KernelRun {
   // The memory of the result, holding the elements of an operand of the same dtype and shape: its own memory if nobody
   // else can see it, else a copy.
   unsigned char* update(int i);
-  // Calls body(), without the GIL if that takes long enough: no Python and no nodes inside.
+  // Calls body(), without the GIL if that takes long enough: no Python and no nodes inside. It may be given up between the
+  // chunks of parallel_for, by an exception, unless it works on an operand's own memory.
   template <class F>
   void compute(double nanoseconds, F&& body) {
     Reads reads;
     for (uint32_t k = 0; k < node_->n_edges; ++k) reads.add(node_->edges[k].node->storage);
-    maybe_without_gil(nanoseconds, reads, body);
+    maybe_without_gil(nanoseconds, reads, body, donor_ < 0);
   }
   void finish();
 

@@ -7,6 +7,7 @@
 #include "errors.h"
 #include "host.h"
 #include "sanitize.h"
+#include "stream.h"
 
 namespace bridge {
 namespace {
@@ -80,6 +81,7 @@ Node* new_node(Op op, DType dtype, int ndim, int n_edges) {
   n->op = op;
   n->dtype = dtype;
   n->ndim = static_cast<uint8_t>(ndim);
+  n->stream = current_stream();
   n->size = 1;
   n->n_edges = 0;
   if (ndim > kInlineDims) {

@@ -75,6 +75,7 @@ struct Node {
   uint8_t ndim = 0;
   uint8_t flags = 0;
   uint16_t stage = 0;  // Stage or Reduce
+  uint16_t stream = 0;  // that it is put on (stream.h)
   uint32_t n_edges = 0;
   int32_t mark = 0;  // scratch of the evaluation that runs
   int64_t size = 1;

@@ -2,7 +2,10 @@
 
 #include <structmember.h>
 
+#include <optional>
 #include <string>
+
+#include "stream.h"
 
 namespace bridge {
 namespace {
@@ -27,10 +30,11 @@ PyObject* call_elementwise(PrimitiveObject* self, PyObject* const* args, Py_ssiz
   auto stage = static_cast<Stage>(self->id);
   int arity = stage_arity(stage);
   PyObject* values[4] = {};
+  std::optional<StreamScope> positional;
   if (names || n != arity) {
     static const char* const kNames[][4] = {{"a", "stream"}, {"a", "b", "stream"}, {"condition", "x", "y", "stream"}};
     parse_arguments({self->name, kNames[arity - 1], arity + 1, arity, arity + 1}, args, n, names, values);
-    check_stream(values[arity]);
+    if (n > arity) positional.emplace(stream_of(values[arity]));
     args = values;
   }
   Operand operands[3];
@@ -44,7 +48,6 @@ PyObject* call_reduction(PrimitiveObject* self, PyObject* const* args, Py_ssize_
   const bool sums = op == Reduce::sum || op == Reduce::prod;  // these two can be asked for a dtype
   PyObject* values[5] = {};
   parse_arguments({self->name, kNames, sums ? 5 : 4, 1, 3}, args, n, names, values);
-  check_stream(values[3]);
   Operand operand = need_operand(values[0], self->name);
   if (operand.is_weak()) {
     DType t = default_dtype(operand.weak);
@@ -64,10 +67,28 @@ PyObject* call_reduction(PrimitiveObject* self, PyObject* const* args, Py_ssize_
   return wrap(result->dtype == wanted ? std::move(result) : make_cast(result.get(), wanted));
 }
 
+// `stream=` of a call: what the call makes is put there. Nothing is looked at where there are no keywords.
+class CallStream {
+ public:
+  CallStream(PyObject* const* args, Py_ssize_t n, PyObject* names) {
+    static PyObject* const wanted = PyUnicode_InternFromString("stream");
+    for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); ++i) {
+      PyObject* name = PyTuple_GET_ITEM(names, i);
+      if (name != wanted && PyUnicode_Compare(name, wanted) != 0) continue;
+      if (args[n + i] != Py_None) scope_.emplace(stream_of(args[n + i]));
+      return;
+    }
+  }
+
+ private:
+  std::optional<StreamScope> scope_;
+};
+
 PyObject* primitive_vectorcall(PyObject* callable, PyObject* const* args, size_t nargsf, PyObject* names) {
   auto* self = reinterpret_cast<PrimitiveObject*>(callable);
   Py_ssize_t n = PyVectorcall_NARGS(nargsf);
   return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
+    const CallStream stream(args, n, names);
     switch (self->kind) {
       case Kind_::elementwise: return call_elementwise(self, args, n, names);
       case Kind_::structured: return self->call(args, n, names);
@@ -263,12 +284,6 @@ void parse_arguments(const Signature& s, PyObject* const* args, Py_ssize_t n, Py
   }
   for (int i = 0; i < s.required; ++i)
     if (!values[i]) raise_type(std::string(s.function) + "() missing required argument '" + s.names[i] + "'");
-}
-
-void check_stream(PyObject* stream) {
-  if (!stream || stream == Py_None) return;
-  Ref module = Ref::check(PyImport_ImportModule("bridge.core.devices"));
-  Ref::check(PyObject_CallMethod(module.get(), "check", "O", stream));
 }
 
 void check_device(PyObject* device) {

@@ -337,7 +337,21 @@ void log_kernel_text(const std::string& text) {
   if (kernel_log) kernel_log(text.c_str());
 }
 
+void Interruptible::pass() {
+  constexpr auto kOften = std::chrono::milliseconds(50);
+  if (stop_ && stop_->load(std::memory_order_relaxed)) throw Stopped{};
+  const auto now = std::chrono::steady_clock::now();
+  if (now - looked_ < kOften) return;
+  looked_ = now;
+  if (!on_main_thread()) return;
+  bool interrupted = false;
+  gil_.with_gil([&] { interrupted = PyErr_CheckSignals() < 0; });
+  if (interrupted) throw PythonError{};
+}
+
 void set_kernel_log(void (*log)(const char*)) { kernel_log = log; }
+
+bool reads_here(const Storage* s) { return Reads::pinned_here(s); }
 
 void forget_other_pins() noexcept { Reads::unpin_others(); }
 

@@ -3,15 +3,21 @@
 #include <Python.h>
 #include <pthread.h>
 
+#include <atomic>
+#include <chrono>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "errors.h"
 #include "eval.h"
+#include "lanes.h"
+#include "threads.h"
 
 namespace bridge {
 
-inline constexpr double kReleaseGilAbove = 20e3;  // nanoseconds; below, handing the GIL over costs more than it gives
+// Nanoseconds; below, handing the GIL over costs more than it gives. Less when another thread is known to want it.
+inline double release_gil_above() { return n_beside ? 4e3 : 20e3; }
 
 bool logs_kernels();
 void log_kernel_text(const std::string& text);
@@ -48,6 +54,13 @@ class Reads {
       release(storages_[i]);
     }
   }
+  // This thread is in the middle of a kernel that reads these bytes.
+  static bool pinned_here(const Storage* s) {
+    for (const Reads* r = all; r; r = r->next_)
+      for (size_t i = 0; i < r->storages_.size(); ++i)
+        if (r->storages_[i] == s && pthread_equal(r->thread_, pthread_self())) return true;
+    return false;
+  }
   static void unpin_others() noexcept {
     for (Reads *r = all, *next; r; r = next) {
       next = r->next_;
@@ -83,11 +96,29 @@ class Fresh {
   Storage* storage_;
 };
 
+// Lets a kernel be given up between its chunks: on Ctrl-C in the main thread, or when the evaluation has failed elsewhere.
+class Interruptible final : Checkpoint {
+ public:
+  explicit Interruptible(ReleaseGil& gil) : gil_(gil), before_(set_checkpoint(this)) {}
+  ~Interruptible() { set_checkpoint(before_); }
+  Interruptible(const Interruptible&) = delete;
+
+ private:
+  void pass() override;
+  ReleaseGil& gil_;
+  Checkpoint* before_;
+  const std::atomic<bool>* stop_ = stop_signal();
+  std::chrono::steady_clock::time_point looked_ = std::chrono::steady_clock::now();
+};
+
+// `repeatable`: body() may be given up, and done again later.
 template <class F>
-void maybe_without_gil(double nanoseconds, Reads& reads, F&& body) {
-  if (nanoseconds > kReleaseGilAbove) {
+void maybe_without_gil(double nanoseconds, Reads& reads, F&& body, bool repeatable = true) {
+  if (nanoseconds > release_gil_above()) {
     reads.pin();
     ReleaseGil released;
+    std::optional<Interruptible> interruptible;
+    if (repeatable) interruptible.emplace(released);
     body();
   } else {
     body();

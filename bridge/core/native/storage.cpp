@@ -3,6 +3,7 @@
 #include <Python.h>
 #include <pthread.h>
 
+#include <chrono>
 #include <mutex>
 #include <new>
 #include <set>
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include "errors.h"
+#include "eval.h"
 #include "memory.h"
 
 namespace bridge {
@@ -247,8 +249,17 @@ void prepare_for_forks() {
 void wait_for_pins(Storage* s) {
   // With the GIL back, another reader may have come in between: only what is seen under the GIL counts.
   while (s->pins.load(std::memory_order_acquire) != 0) {
-    ReleaseGil released;
-    while (s->pins.load(std::memory_order_acquire) != 0) std::this_thread::yield();
+    if (reads_here(s))
+      throw Error("BridgeError", message("bridge",
+                                         "an array is updated by code that runs while a kernel reads it: a "
+                                         "signal's handler must leave it alone."));
+    {
+      ReleaseGil released;
+      const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+      while (s->pins.load(std::memory_order_acquire) != 0 && std::chrono::steady_clock::now() < until)
+        std::this_thread::yield();
+    }
+    if (PyErr_CheckSignals() < 0) throw PythonError{};
   }
 }
 

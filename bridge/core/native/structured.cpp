@@ -10,6 +10,7 @@
 #include "primitive.h"
 #include "scan.h"
 #include "sort.h"
+#include "stream.h"
 
 namespace bridge {
 namespace {
@@ -413,7 +414,7 @@ PyObject* method_reshape(PyObject* self, Args args, Py_ssize_t n, PyObject* name
     static const char* const kNames[] = {"shape", "stream"};
     PyObject* values[2] = {};
     parse_arguments({"reshape", kNames, 2, 0, 0}, args + n, 0, names, values);
-    check_stream(values[1]);
+    const StreamScope scope(stream_of(values[1]));
     int64_t shape[kMaxNdim];
     int ndim;
     if (values[0])
@@ -429,7 +430,7 @@ PyObject* method_transpose(PyObject* self, Args args, Py_ssize_t n, PyObject* na
     static const char* const kNames[] = {"axes", "stream"};
     PyObject* values[2] = {};
     parse_arguments({"transpose", kNames, 2, 0, 0}, args + n, 0, names, values);
-    check_stream(values[1]);
+    const StreamScope scope(stream_of(values[1]));
     NodeRef a = NodeRef::borrow(node_of(self));
     int64_t axes[kMaxNdim];
     PyObject* given = values[0] ? values[0] : n == 1 ? args[0] : nullptr;

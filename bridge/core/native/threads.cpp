@@ -9,8 +9,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <new>
 #include <thread>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -52,13 +54,15 @@ struct Pool {
 // Never freed: detached workers use it until the process ends. A child after fork starts from nothing.
 std::atomic<Pool*> g_pool{nullptr};
 std::atomic<int> g_threads{0};             // 0: not asked for yet
+thread_local Checkpoint* checkpoint = nullptr;
 
-void take_chunks(Pool& pool) {
+void take_chunks(Pool& pool, Checkpoint* watch) {
   for (;;) {
     const int64_t begin = pool.next.fetch_add(pool.grain, std::memory_order_relaxed);
     if (begin >= pool.n) return;
     const int64_t end = pool.n - begin < pool.grain ? pool.n : begin + pool.grain;
     pool.fn(pool.ctx, begin, end);
+    if (watch != nullptr) watch->pass();
   }
 }
 
@@ -98,7 +102,7 @@ void* worker(void* arg) {
     leave_cpu_of_caller(pool);
     const int32_t ticket = pool.joined.fetch_add(1, std::memory_order_acq_rel);
     if (ticket < 0) continue;  // came too late
-    if (ticket < pool.limit) take_chunks(pool);
+    if (ticket < pool.limit) take_chunks(pool, nullptr);
     pool.left.fetch_add(1, std::memory_order_release);
   }
 }
@@ -142,7 +146,7 @@ int usable_processors() {
   return n == 0 ? 1 : static_cast<int>(n);
 }
 
-// Caller holds `busy`.
+// Caller holds `busy`, which is given back.
 void run_job(Pool& pool, int64_t n, int64_t grain, RangeFn fn, void* ctx, int workers) {
   while (pool.started < workers && start_worker(pool)) pool.started++;
 #if defined(__linux__)
@@ -158,11 +162,31 @@ void run_job(Pool& pool, int64_t n, int64_t grain, RangeFn fn, void* ctx, int wo
   pool.joined.store(0, std::memory_order_release);
   pool.generation.fetch_add(1, std::memory_order_acq_rel);
   pool.generation.notify_all();
-  take_chunks(pool);
+  std::exception_ptr given_up;
+  try {
+    take_chunks(pool, checkpoint);
+  } catch (...) {
+    given_up = std::current_exception();
+    pool.next.store(n, std::memory_order_relaxed);
+  }
   const int32_t joined = pool.joined.exchange(kClosed, std::memory_order_acq_rel);
   for (int spins = 0; pool.left.load(std::memory_order_acquire) != joined; spins++) {
     relax();
     if (spins > 4096) sched_yield();  // the worker has lost its CPU in the middle of a chunk
+  }
+  pool.busy.store(false, std::memory_order_release);
+  if (given_up) std::rethrow_exception(given_up);
+}
+
+// Without the pool. In one piece, unless somebody may want to stop it.
+void run_alone(int64_t n, int64_t grain, RangeFn fn, void* ctx) {
+  Checkpoint* watch = checkpoint;
+  if (watch == nullptr || n <= grain) return fn(ctx, 0, n);
+  constexpr int64_t kPieces = 64;
+  const int64_t step = (n / kPieces / grain + 1) * grain;
+  for (int64_t begin = 0; begin < n; begin += step) {
+    if (begin > 0) watch->pass();
+    fn(ctx, begin, n - begin < step ? n : begin + step);
   }
 }
 
@@ -187,12 +211,13 @@ void parallel_for(int64_t n, int64_t grain, RangeFn fn, void* ctx) {
   const int threads = thread_count();
   Pool* pool = chunks > 1 && threads > 1 ? get_pool() : nullptr;
   if (pool == nullptr || pool->busy.exchange(true, std::memory_order_acquire)) {
-    fn(ctx, 0, n);
+    run_alone(n, grain, fn, ctx);
     return;
   }
   const int64_t helpers = chunks - 1 < threads - 1 ? chunks - 1 : threads - 1;
   run_job(*pool, n, grain, fn, ctx, static_cast<int>(helpers));
-  pool->busy.store(false, std::memory_order_release);
 }
+
+Checkpoint* set_checkpoint(Checkpoint* watch) { return std::exchange(checkpoint, watch); }
 
 }  // namespace bridge
