@@ -17,6 +17,11 @@ Strides: TypeAlias = tuple[int, ...]
 
 DTYPES: dict[str, Dtype]
 
+def async_eval(*args: Any) -> None:
+    """Start to compute the arrays in the arguments (arrays, and dicts, lists and tuples of them), and return at
+    once. What needs them waits for them; an error is raised there.
+    """
+
 def clear_cache() -> None:
     """Give the kept bytes back to the system."""
 
@@ -234,7 +239,31 @@ def _after_fork_in_child() -> None:
 def _bytes_lease(a: array, /) -> Any:
     """A lease that exports a's elements as flat row-major bytes, read-only."""
 
+def _close_stream(number: int, /) -> None:
+    """Ends the stream's thread once its work is done, and frees the number."""
+
 def _dtype(name: str, /) -> Dtype: ...
+
+def _end_streams() -> None:
+    """Ends the threads of all streams: at exit."""
+
+def _new_stream() -> int:
+    """The number of a new stream of the CPU."""
+
+def _serve_stream(number: int, thread: int, /) -> None:
+    """Runs the tasks of a stream until it is closed."""
+
+def _set_current_stream(number: int, /) -> int:
+    """Puts what this thread makes on a stream. Returns the one before."""
+
+def _set_number_of(function: Callable[[Any], int], /) -> None:
+    """The function that gives the number of what `stream=` is."""
+
+def _stream_number(a: array, /) -> int:
+    """The number of the stream that the array's last op is put on."""
+
+def _synchronize(number: int, /) -> None:
+    """Waits for the work of a stream."""
 
 class Dtype:
     """Type of the elements of an array: one of twenty-four interned objects."""
