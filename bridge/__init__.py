@@ -29,6 +29,7 @@ from bridge.core._native import (
     set_cache_limit,
     set_memory_limit,
 )
+from bridge.core.buffers import get_array_buffer_size, set_wired_limit
 from bridge.core.devices import (
     Device,
     DeviceType,
@@ -93,7 +94,7 @@ from bridge.core.interop import asarray, explain, from_, record, to
 from bridge.core.lattice import DtypeCategory, can_cast, finfo, iinfo, isdtype, issubdtype
 from bridge.core.namespace import API_VERSION as __array_api_version__
 from bridge.core.namespace import array_namespace_info as __array_namespace_info__
-from bridge.core.ops import fast, fft, linalg
+from bridge.core.ops import fast, fft, linalg, random
 from bridge.core.ops.arithmetic import (
     abs,
     add,
@@ -125,6 +126,7 @@ from bridge.core.ops.arithmetic import (
     subtract,
     trunc,
 )
+from bridge.core.ops.bitcast import contiguous, depends, from_fp8, to_fp8, view
 from bridge.core.ops.bitwise import (
     bitwise_and,
     bitwise_invert,
@@ -171,6 +173,8 @@ from bridge.core.ops.conv import (
 from bridge.core.ops.create import (
     arange,
     diag,
+    empty,
+    empty_like,
     eye,
     full,
     full_like,
@@ -185,8 +189,23 @@ from bridge.core.ops.create import (
     zeros_like,
 )
 from bridge.core.ops.einsum import einsum, einsum_path
-from bridge.core.ops.exponential import erf, exp, expm1, log, log1p, log2, log10, logaddexp, rsqrt, sigmoid, sqrt
+from bridge.core.ops.exponential import (
+    erf,
+    erfinv,
+    exp,
+    expm1,
+    log,
+    log1p,
+    log2,
+    log10,
+    logaddexp,
+    rsqrt,
+    sigmoid,
+    sqrt,
+)
 from bridge.core.ops.index import astype
+from bridge.core.ops.linalg import norm as matrix_norm
+from bridge.core.ops.misc import bartlett, blackman, hamming, hanning, meshgrid, nan_to_num, pad
 from bridge.core.ops.reduce import (
     all,
     any,
@@ -346,6 +365,7 @@ __all__ = [
     "atleast_1d",
     "atleast_2d",
     "atleast_3d",
+    "bartlett",
     "bfloat16",
     "bitwise_and",
     "bitwise_invert",
@@ -353,6 +373,7 @@ __all__ = [
     "bitwise_or",
     "bitwise_right_shift",
     "bitwise_xor",
+    "blackman",
     "bool",
     "bool_",
     "broadcast_arrays",
@@ -370,6 +391,7 @@ __all__ = [
     "concatenate",
     "conj",
     "conjugate",
+    "contiguous",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -392,6 +414,7 @@ __all__ = [
     "default_device",
     "default_stream",
     "degrees",
+    "depends",
     "device_count",
     "device_info",
     "diag",
@@ -401,8 +424,11 @@ __all__ = [
     "e",
     "einsum",
     "einsum_path",
+    "empty",
+    "empty_like",
     "equal",
     "erf",
+    "erfinv",
     "euler_gamma",
     "eval",
     "exp",
@@ -430,10 +456,12 @@ __all__ = [
     "floor_divide",
     "from_",
     "from_dlpack",
+    "from_fp8",
     "full",
     "full_like",
     "generic",
     "get_active_memory",
+    "get_array_buffer_size",
     "get_cache_memory",
     "get_memory_limit",
     "get_peak_memory",
@@ -441,6 +469,8 @@ __all__ = [
     "gpu",
     "greater",
     "greater_equal",
+    "hamming",
+    "hanning",
     "hookimpl",
     "hypot",
     "identity",
@@ -484,11 +514,13 @@ __all__ = [
     "logical_xor",
     "logsumexp",
     "matmul",
+    "matrix_norm",
     "matrix_transpose",
     "max",
     "maximum",
     "mean",
     "median",
+    "meshgrid",
     "metal",
     "min",
     "minimum",
@@ -496,6 +528,7 @@ __all__ = [
     "moveaxis",
     "multiply",
     "nan",
+    "nan_to_num",
     "negative",
     "new_stream",
     "new_thread_local_stream",
@@ -506,6 +539,7 @@ __all__ = [
     "ones",
     "ones_like",
     "outer",
+    "pad",
     "partition",
     "permute_dims",
     "pi",
@@ -515,6 +549,7 @@ __all__ = [
     "printoptions",
     "prod",
     "radians",
+    "random",
     "real",
     "reciprocal",
     "record",
@@ -540,6 +575,7 @@ __all__ = [
     "set_default_stream",
     "set_memory_limit",
     "set_printoptions",
+    "set_wired_limit",
     "sigmoid",
     "sign",
     "signbit",
@@ -564,6 +600,7 @@ __all__ = [
     "tensordot",
     "tile",
     "to",
+    "to_fp8",
     "topk",
     "trace",
     "transpose",
@@ -581,6 +618,7 @@ __all__ = [
     "unstack",
     "var",
     "vecdot",
+    "view",
     "where",
     "zeros",
     "zeros_like",

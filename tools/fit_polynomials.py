@@ -82,6 +82,12 @@ def erf_ratio(u):
     return mp.erf(t) / t - 1
 
 
+def erfinv_ratio(w):
+    """erfinv(x) / x as a function of w = -log(1 - x^2)."""
+    x = mp.sqrt(-mp.expm1(-w))
+    return mp.erfinv(x) / x
+
+
 HALF_LN2 = float(mp.log(2) / 2) * 1.001
 QUARTER_PI = float(mp.pi / 4) * 1.0001
 
@@ -98,6 +104,26 @@ FITS = [
     Fit("cos", cos_tail, lambda u: u**2, 1e-12, QUARTER_PI**2, 4),
     Fit("atan", atan_tail, lambda u: u, 1e-12, 1.0, 12),
     Fit("asin", asin_tail, lambda u: u, 1e-12, 0.2501, 8),
+    Fit("erfinv below w = 5", erfinv_ratio, lambda w: 1 / erfinv_ratio(w), 1e-12, 5.0, 12),
+    Fit(
+        "erfinv of Metal, float32, w - 2.5",
+        lambda t: erfinv_ratio(t + 2.5),
+        lambda t: 1 / erfinv_ratio(t + 2.5),
+        -2.4999999,
+        2.5,
+        8,
+        single=True,
+    ),
+    Fit(
+        "erfinv of Metal from there, sqrt(w) - 3",
+        lambda s: erfinv_ratio((s + 3) ** 2),
+        lambda s: 1 / erfinv_ratio((s + 3) ** 2),
+        -0.765,
+        1.0,
+        8,
+        single=True,
+    ),
+    Fit("erfinv from there, sqrt(w)", lambda s: erfinv_ratio(s * s), lambda s: 1 / erfinv_ratio(s * s), 2.236, 4.0, 12),
 ]
 
 

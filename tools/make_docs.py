@@ -66,13 +66,16 @@ FAMILIES = {
     "conv": "Convolutions",
     "shape": "Shape, joins, repetition",
     "index": "Casts",
+    "bitcast": "Bytes",
     "create": "New arrays",
     "fast": "Layers of neural networks",
+    "misc": "Padding, grids, windows",
+    "random": "Random numbers",
     "linalg": "Linear algebra",
     "fft": "Fourier transforms",
 }
 # Families that are modules of their own: users write bridge.linalg.inv.
-NAMESPACES = ("fast", "linalg", "fft")
+NAMESPACES = ("random", "fast", "linalg", "fft")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

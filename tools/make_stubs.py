@@ -73,6 +73,8 @@ FUNCTIONS = {
     "import_buffer": "(obj: Any, *, readonly: bool = False, written: bool = False) -> array",
     "import_dlpack": "(capsule: Capsule, *, readonly: bool = False, written: bool = False) -> array",
     "is_evaluated": "(a: array, /) -> bool",
+    "_buffer": "(a: array, /) -> tuple[int, int] | None",
+    "next_key": "(state: list[array], /) -> array",
     "host": "(function: Callable[..., Any], operands: tuple[array, ...], results: Any, stream: Stream, /) -> Any",
     "isa_name": "() -> str",
     "leases": "(a: array, /) -> list[dict[str, str]]",

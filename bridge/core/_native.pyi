@@ -140,6 +140,12 @@ def import_dlpack(capsule: Capsule, *, readonly: bool = False, written: bool = F
 def is_evaluated(a: array, /) -> bool:
     """Whether the array's values have been computed."""
 
+def _buffer(a: array, /) -> tuple[int, int] | None:
+    """Address and size in bytes of the buffer that holds a's elements; None if it is not computed."""
+
+def next_key(state: list[array], /) -> array:
+    """A fresh key from the one in the list `state`, which another takes the place of."""
+
 def host(function: Callable[..., Any], operands: tuple[array, ...], results: Any, stream: Stream, /) -> Any:
     """The lazy result of a Python function over NumPy arrays. `results` is (dtype, shape) for one array, or a list
     of them for a tuple of arrays.
@@ -243,7 +249,6 @@ def _close_stream(number: int, /) -> None:
     """Ends the stream's thread once its work is done, and frees the number."""
 
 def _dtype(name: str, /) -> Dtype: ...
-
 def _end_streams() -> None:
     """Ends the threads of all streams: at exit."""
 
@@ -540,6 +545,16 @@ class array:
 
         Args:
             correction: the array API's name for `ddof`; it wins if given.
+        """
+    def view(self, dtype: Dtype, stream: Stream = None) -> array:
+        """The bytes of an array as another dtype, shared where they lie together and aligned, else copied.
+
+        The last axis grows or shrinks by the ratio of the sizes. Seen as bool, every byte that is not 0 is
+        true.
+
+        Raises:
+            ValueError: the last axis holds no whole number of elements; or the sizes differ and there is no
+            axis.
         """
     def __neg__(self) -> array: ...
     def __pos__(self) -> array: ...

@@ -246,6 +246,38 @@ inline float bridge_erf(float x) {
 }
 """,
     },
+    "bridge_erfinv": {  # after Giles (2010), "Approximating the erfinv function"; the CPU's stage has more digits
+        "float": """\
+inline float bridge_erfinv(float x) {
+  if (!(abs(x) < 1)) return abs(x) == 1 ? copysign(INFINITY, x) : NAN;
+  const float w = -precise::log((1 - x) * (1 + x));
+  if (w < 5) {
+    const float t = w - 2.5f;
+    float y = 2.79123977e-08f;
+    y = fma(y, t, 3.43111736e-07f);
+    y = fma(y, t, -3.52111329e-06f);
+    y = fma(y, t, -4.39009409e-06f);
+    y = fma(y, t, 0.000218571877f);
+    y = fma(y, t, -0.00125372817f);
+    y = fma(y, t, -0.0041776686f);
+    y = fma(y, t, 0.246640742f);
+    y = fma(y, t, 1.50140941f);
+    return y * x;
+  }
+  const float t = precise::sqrt(w) - 3;
+  float y = -0.000207410121f;
+  y = fma(y, t, 0.000105507919f);
+  y = fma(y, t, 0.00136090128f);
+  y = fma(y, t, -0.00367873791f);
+  y = fma(y, t, 0.00573279988f);
+  y = fma(y, t, -0.007620655f);
+  y = fma(y, t, 0.0094404174f);
+  y = fma(y, t, 1.00167394f);
+  y = fma(y, t, 2.83297682f);
+  return y * x;
+}
+""",
+    },
     "bridge_sigmoid": {
         "float": """\
 inline float bridge_sigmoid(float x) {

@@ -7,8 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.special
 
 _erf = np.vectorize(math.erf, otypes=[float])
+
+
+def _erfinv(x: Any) -> Any:
+    """SciPy drops the sign of zero."""
+    return np.copysign(scipy.special.erfinv(np.asarray(x, np.float64)), x)
 
 
 def _sign(x: Any) -> Any:
@@ -63,6 +69,7 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "arccosh": np.arccosh,
     "arctanh": np.arctanh,
     "erf": _erf,
+    "erfinv": _erfinv,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "floor": _whole(np.floor),
     "ceil": _whole(np.ceil),

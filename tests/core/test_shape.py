@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from core.values import EVERY, LAYOUTS, draw, laid_out, to_bridge, to_numpy
@@ -176,3 +178,51 @@ def test_view_of_view(order: list[int], turned: list[bool], lazy: bool):
     want = (x.transpose(order)[key] * 2).reshape(-1)[1::3].reshape(4, 4)[:, ::2]
     got = (a.transpose(order)[key] * 2).reshape(-1)[1::3].reshape(4, 4)[:, ::2]
     np.testing.assert_array_equal(to_numpy(got), want)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda a: bridge.split(a, 1, 2),
+        lambda a: bridge.unstack(a, axis=-3),
+        lambda a: bridge.flip(a, (0, 2)),
+        lambda a: bridge.roll(a, 1, (0, 5)),
+        lambda a: bridge.repeat(a, 2, 2),
+        lambda a: bridge.unflatten(a, 2, (1, 2)),
+        lambda a: bridge.diagonal(a, 0, 0, 2),
+    ],
+    ids=["split", "unstack", "flip", "roll", "repeat", "unflatten", "diagonal"],
+)
+def test_axes_out_of_bounds(call: Callable, request: pytest.FixtureRequest):
+    """The error names the op and is both a ValueError and an IndexError."""
+    name = request.node.callspec.id
+    with pytest.raises(IndexError, match=rf"\[bridge.{name}\] axis -?\d is out of bounds for an array of 2") as caught:
+        call(bridge.ones((2, 3)))
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: bridge.repeat(bridge.ones(2), -1), "number of repeats must not be negative"),
+        (lambda: bridge.tile(bridge.ones(2), (2, -1)), "numbers of repeats must not be negative"),
+        (lambda: bridge.roll(bridge.ones((2, 3)), (1, 2, 3), (0, 1)), "3 shifts do not go with 2 axes"),
+        (lambda: bridge.broadcast_to(bridge.ones(1), (-1,)), "an extent is negative"),
+        (lambda: bridge.eye(-1), "must not be negative"),
+        (lambda: bridge.tri(2, -1), "must not be negative"),
+        (lambda: bridge.tril(bridge.ones(3)), "two axes or more"),
+        (lambda: bridge.triu(bridge.ones(())), "two axes or more"),
+    ],
+)
+def test_counts_that_make_no_array(call: Callable, text: str):
+    """Negative counts, and matrices that are none."""
+    with pytest.raises(ValueError, match=text):
+        call()
+
+
+def test_rolls_that_add_up():
+    """Several shifts of one axis, or one shift of several; of the flattened array their sum."""
+    x = np.arange(12).reshape(3, 4)
+    a = bridge.array(x)
+    for shift, axis in [((1, 2), 0), (1, (0, 1)), ((1, -2), (1, 1)), ((3, 4), None), (5, None), ((2,), (0, 1))]:
+        np.testing.assert_array_equal(to_numpy(bridge.roll(a, shift, axis)), np.roll(x, shift, axis))

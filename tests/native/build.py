@@ -54,7 +54,7 @@ def compiler() -> str:
 
 def fingerprint(extra: list[str]) -> str:
     digest = hashlib.sha256(repr((compiler(), extra, BASE_FLAGS)).encode())
-    patterns = ("*.h", "*.def", "*.inc", "*.cmake", "pipeline*.cpp", "reduce*.cpp")
+    patterns = ("*.h", "*.def", "*.inc", "*.cmake", "pipeline*.cpp", "reduce*.cpp", "random*.cpp")
     names = {p for pattern in patterns for p in NATIVE.glob(pattern)}
     names |= {NATIVE / s for s in cmake_list("BRIDGE_PIPELINE_SOURCES")} | {HERE / "harness.cpp", HERE / "build.py"}
     for path in sorted(names):

@@ -16,6 +16,7 @@ FUNCTIONS += [
     "arccosh",
     "arctanh",
     "erf",
+    "erfinv",
     "sigmoid",
     "sqrt",
     "rsqrt",

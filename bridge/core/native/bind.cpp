@@ -12,6 +12,7 @@
 #include "mapped.h"
 #include "memory.h"
 #include "primitive.h"
+#include "random.h"
 #include "stream.h"
 #include "threads.h"
 
@@ -147,6 +148,15 @@ PyObject* after_fork_in_child(PyObject*, PyObject*) {
   Py_RETURN_NONE;
 }
 
+PyObject* buffer_of(PyObject*, PyObject* o) {
+  return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
+    if (!is_array(o)) raise_type("[bridge] an array is wanted.");
+    const Storage* s = node_of(o)->storage;
+    if (!s) Py_RETURN_NONE;
+    return Py_BuildValue("Kn", reinterpret_cast<unsigned long long>(s->data), static_cast<Py_ssize_t>(s->nbytes));
+  });
+}
+
 PyMethodDef methods[] = {
     {"_after_fork_in_child", after_fork_in_child, METH_NOARGS,
      "_after_fork_in_child()\n--\n\nForgets the threads and the evaluations of the parent process."},
@@ -170,6 +180,10 @@ PyMethodDef methods[] = {
     {"host", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(host)), METH_FASTCALL,
      "host(function, operands, results, stream, /)\n--\n\nThe lazy result of a Python function over NumPy arrays. "
      "`results` is (dtype, shape) for one array, or a list of them for a tuple of arrays."},
+    {"_buffer", buffer_of, METH_O,
+     "_buffer(a)\n--\n\nAddress and size in bytes of the buffer that holds a's elements; None if it is not computed."},
+    {"next_key", next_key, METH_O,
+     "next_key(state, /)\n--\n\nA fresh key from the one in the list `state`, which another takes the place of."},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -53,6 +53,8 @@ class KernelRun {
   // The memory of the result, holding the elements of an operand of the same dtype and shape: its own memory if nobody
   // else can see it, else a copy.
   unsigned char* update(int i);
+  // The result is an operand's memory, from `data` on, with these strides in elements of the result.
+  void share(int i, unsigned char* data, const int64_t* strides);
   // Calls body(), without the GIL if that takes long enough: no Python and no nodes inside. It may be given up between the
   // chunks of parallel_for, by an exception, unless it works on an operand's own memory.
   template <class F>
@@ -70,6 +72,7 @@ class KernelRun {
   std::optional<Fresh> result_;
   Small<Storage*, 4> copies_;  // of operands, released at the end
   int donor_ = -1;
+  bool shared_ = false;
 
  public:
   ~KernelRun();

@@ -112,6 +112,7 @@ void set_shape(Node* n, const int64_t* shape) {
   bool empty = false;
   for (int i = 0; i < n->ndim; ++i) {
     n->shape[i] = shape[i];
+    if (shape[i] < 0) raise_value("[bridge] an extent is negative: " + std::to_string(shape[i]) + ".");
     if (shape[i] == 0)
       empty = true;
     else

@@ -175,6 +175,7 @@ double stage_ns(const Instr& instr) {
     case Stage::arccosh:
     case Stage::arctanh:
     case Stage::erf:
+    case Stage::erfinv:
     case Stage::power:
     case Stage::arctan2:
     case Stage::logaddexp:

@@ -2,22 +2,8 @@
 // (pipeline.cmake). A function that two of these builds shared could be linked in its AVX-512 copy for everybody, so: no standard
 // library, no inline function of a shared header, everything internal to an ISA-named namespace except the one table at the end, hidden
 // visibility. tools/check_isa.py proves it on the objects.
+#include "isa_intrinsics.h"
 #include "pipeline_table.h"
-
-#if defined(__x86_64__)
-#if defined(__GNUC__) && !defined(__clang__)
-// GCC 12 takes the undefined lanes inside its own AVX-512 intrinsics for a mistake (GCC bug 105593).
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-#else
-#include <immintrin.h>
-#endif
-#elif defined(__ARM_NEON)
-#include <arm_neon.h>
-#endif
 
 namespace bridge::pipeline::BRIDGE_ISA_NS {
 namespace {
@@ -32,6 +18,8 @@ namespace {
 #include "pipeline_vector.inc"
 
 #include "pipeline_math.inc"
+
+#include "pipeline_exact.inc"
 
 #include "pipeline_register.inc"
 

@@ -45,7 +45,7 @@ struct Word {
   X(negative)                                                                                                         \
   X(abs)                                                                                                              \
   X(sign) X(square) X(sqrt) X(rsqrt) X(reciprocal) X(exp) X(expm1) X(log) X(log2) X(log10) X(log1p) X(sin) X(cos)     \
-      X(tan) X(arcsin) X(arccos) X(arctan) X(sinh) X(cosh) X(tanh) X(arcsinh) X(arccosh) X(arctanh) X(erf) X(sigmoid) \
+      X(tan) X(arcsin) X(arccos) X(arctan) X(sinh) X(cosh) X(tanh) X(arcsinh) X(arccosh) X(arctanh) X(erf) X(erfinv) X(sigmoid) \
           X(floor) X(ceil) X(rint) X(trunc) X(isnan) X(isinf) X(isfinite) X(signbit) X(logical_not)
 #define BRIDGE_UNARY_EXTRAS(X) X(truth) X(number) X(flip) X(zero) X(round_float16) X(round_bfloat16)
 #define BRIDGE_BINARY_STAGES(X)                                                                                      \

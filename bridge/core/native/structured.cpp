@@ -5,9 +5,12 @@
 #include <vector>
 
 #include "arguments.h"
+#include "bitcast.h"
 #include "conv_op.h"
 #include "eval.h"
+#include "pad.h"
 #include "primitive.h"
+#include "random.h"
 #include "scan.h"
 #include "sort.h"
 #include "stream.h"
@@ -399,6 +402,13 @@ constexpr Entry kEntries[] = {
     {"full", call_full},
     {"slice", call_slice},
     {"slice_update", call_slice_update},
+    {"view", call_view},
+    {"contiguous", call_contiguous},
+    {"after", call_after},
+    {"padded", call_padded},
+    {"random_sample", call_random_sample},
+    {"random_integers", call_random_integers},
+    {"random_permutation", call_random_permutation},
 };
 
 }  // namespace

@@ -5,6 +5,7 @@ Importing it declares every primitive and puts the methods on `bridge.array`.
 
 from bridge.core.ops import (
     arithmetic,
+    bitcast,
     bitwise,
     compare,
     contract,
@@ -17,6 +18,8 @@ from bridge.core.ops import (
     index,
     linalg,
     methods,
+    misc,
+    random,
     reduce,
     scan,
     shape,
@@ -26,6 +29,7 @@ from bridge.core.ops import (
 
 __all__ = [
     "arithmetic",
+    "bitcast",
     "bitwise",
     "compare",
     "contract",
@@ -37,6 +41,8 @@ __all__ = [
     "fft",
     "index",
     "linalg",
+    "misc",
+    "random",
     "reduce",
     "scan",
     "shape",

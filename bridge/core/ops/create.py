@@ -73,6 +73,16 @@ def ones(shape: Shape, dtype: Dtype | None = float32, *, device: Device = None, 
     return full(shape, 1, dtype or float32, device=device, stream=stream)
 
 
+def empty(shape: Shape, dtype: Dtype | None = float32, *, device: Device = None, stream: Stream = None) -> array:
+    """Array of any values, which are zeros; dtype None is float32."""
+    return zeros(shape, dtype, device=device, stream=stream)
+
+
+def empty_like(a: array, /, dtype: Dtype | None = None, *, device: Device = None, stream: Stream = None) -> array:
+    """Array of a's shape and any values, which are zeros; dtype None is a's."""
+    return zeros_like(a, dtype, device=device, stream=stream)
+
+
 def full_like(
     a: array,
     fill_value: Operand | None = None,
@@ -108,8 +118,12 @@ def eye(
     device: Device = None,
     stream: Stream = None,
 ) -> array:
-    """(n, m) matrix with ones on the k-th diagonal and zeros elsewhere; m None is n."""
-    rows, columns = expand_dims(arange(k, n + k, device=device), 1), arange(n if m is None else m)
+    """(n, m) matrix with ones on the k-th diagonal and zeros elsewhere; m None is n.
+
+    Raises:
+        ValueError: n or m is negative.
+    """
+    rows, columns = _rows_and_columns("eye", n, m, k, device)
     return equal(rows, columns, stream=stream).astype(dtype or float32)
 
 
@@ -119,23 +133,47 @@ def identity(n: int, dtype: Dtype | None = float32, *, stream: Stream = None) ->
 
 
 def tri(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = None, *, stream: Stream = None) -> array:
-    """(n, m) matrix with ones at and below the k-th diagonal and zeros above; dtype None is float32."""
-    rows, columns = expand_dims(arange(k, n + k), 1), arange(n if m is None else m)
+    """(n, m) matrix with ones at and below the k-th diagonal and zeros above; dtype None is float32.
+
+    Raises:
+        ValueError: n or m is negative.
+    """
+    rows, columns = _rows_and_columns("tri", n, m, k)
     return greater_equal(rows, columns, stream=stream).astype(dtype or float32)
 
 
 def tril(x: array, k: int = 0, *, stream: Stream = None) -> array:
-    """The last two axes at and below their k-th diagonal; zeros above."""
+    """The last two axes at and below their k-th diagonal; zeros above.
+
+    Raises:
+        ValueError: the array has fewer than two axes.
+    """
     x = as_array(x)
-    rows, columns = expand_dims(arange(k, x.shape[-2] + k), 1), arange(x.shape[-1])
+    if x.ndim < 2:
+        raise ValueError(f"[bridge.tril] an array of two axes or more is wanted, not of {x.ndim}.")
+    rows, columns = _rows_and_columns("tril", x.shape[-2], x.shape[-1], k)
     return where(greater_equal(rows, columns), x, 0, stream=stream)
 
 
 def triu(x: array, k: int = 0, *, stream: Stream = None) -> array:
-    """The last two axes at and above their k-th diagonal; zeros below."""
+    """The last two axes at and above their k-th diagonal; zeros below.
+
+    Raises:
+        ValueError: the array has fewer than two axes.
+    """
     x = as_array(x)
-    rows, columns = expand_dims(arange(k, x.shape[-2] + k), 1), arange(x.shape[-1])
+    if x.ndim < 2:
+        raise ValueError(f"[bridge.triu] an array of two axes or more is wanted, not of {x.ndim}.")
+    rows, columns = _rows_and_columns("triu", x.shape[-2], x.shape[-1], k)
     return where(greater_equal(columns, rows), x, 0, stream=stream)
+
+
+def _rows_and_columns(op: str, n: int, m: int | None, k: int, device: Device = None) -> tuple[array, array]:
+    """Numbers of the rows, k added, and of the columns of an (n, m) matrix, to be compared."""
+    width = n if m is None else m
+    if n < 0 or width < 0:
+        raise ValueError(f"[bridge.{op}] the numbers of rows and columns must not be negative; got {n} and {width}.")
+    return expand_dims(arange(k, n + k, device=device), 1), arange(width)
 
 
 def diag(a: array, /, k: int = 0, *, stream: Stream = None) -> array:

@@ -102,6 +102,17 @@ erf: Unary = elementwise(
     sample=(-4, 4),
 )
 
+erfinv: Unary = elementwise(
+    "erfinv",
+    "Inverse of the error function; inf at 1, -inf at -1, NaN beyond.",
+    accepts=REAL,
+    result="float",
+    derivative=lambda g, y, x: (math.sqrt(math.pi) / 2) * g * exp(y * y),
+    metal="bridge_erfinv({0})",
+    ulp=2,
+    sample=(-0.999, 0.999),
+)
+
 sigmoid: Unary = elementwise(
     "sigmoid",
     "1 / (1 + exp(-x)), without overflow.",

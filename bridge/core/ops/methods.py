@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.core import namespace
 from bridge.core._native import array
-from bridge.core.ops import arithmetic, create, exponential, reduce, scan, shape, trigonometric
+from bridge.core.ops import arithmetic, bitcast, create, exponential, reduce, scan, shape, trigonometric
 from bridge.core.ops.types import Operand
 from bridge.core.printing import format_value
 
@@ -71,6 +71,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "sum": reduce.sum,
     "swapaxes": shape.swapaxes,
     "var": reduce.var,
+    "view": bitcast.view,
 }
 
 # Methods that are no functions of the namespace.

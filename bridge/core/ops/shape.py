@@ -10,11 +10,13 @@ one never shows in the other.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
 from bridge.core._native import array
+from bridge.core.errors import AxisError
 from bridge.core.ops.declare import structured, view
 from bridge.core.ops.types import Axis, Operand, Shape, Stream
 
@@ -102,7 +104,7 @@ def matrix_transpose(a: array, /, *, stream: Stream = None) -> array:
 def unflatten(a: array, /, axis: int, shape: Sequence[int], *, stream: Stream = None) -> array:
     """One axis split into several of the given extents; one of them may be -1."""
     a = as_array(a)
-    at = axis if axis >= 0 else axis + a.ndim
+    (at,) = normalize_axes(a, axis, "unflatten")
     return reshape(a, (*a.shape[:at], *shape, *a.shape[at + 1 :]), stream=stream)
 
 
@@ -119,7 +121,8 @@ def split(
         ValueError: the axis does not divide into so many equal parts.
     """
     a = as_array(a)
-    extent = a.shape[axis]
+    (at,) = normalize_axes(a, axis, "split")
+    extent = a.shape[at]
     if isinstance(indices_or_sections, int):
         parts = indices_or_sections
         if parts <= 0 or extent % parts:
@@ -127,7 +130,7 @@ def split(
         bounds = [extent // parts * k for k in range(1, parts)]
     else:
         bounds = list(indices_or_sections)
-    before = (slice(None),) * (axis if axis >= 0 else axis + a.ndim)
+    before = (slice(None),) * at
     starts, stops = [0, *bounds], [*bounds, extent]
     return [a[(*before, slice(start, stop))] for start, stop in zip(starts, stops, strict=True)]
 
@@ -135,14 +138,14 @@ def split(
 def unstack(x: array, /, *, axis: int = 0, stream: Stream = None) -> tuple[array, ...]:
     """The slices along an axis, without that axis."""
     x = as_array(x)
-    before = (slice(None),) * (axis if axis >= 0 else axis + x.ndim)
-    return tuple(x[(*before, k)] for k in range(x.shape[axis]))
+    (at,) = normalize_axes(x, axis, "unstack")
+    return tuple(x[(*(slice(None),) * at, k)] for k in range(x.shape[at]))
 
 
 def flip(a: array, /, axis: Axis = None, *, stream: Stream = None) -> array:
     """The order of elements turned round along the given axes, or along all; a view."""
     a = as_array(a)
-    turned = normalize_axes(a, axis)
+    turned = normalize_axes(a, axis, "flip")
     return a[tuple(slice(None, None, -1) if k in turned else slice(None) for k in range(a.ndim))]
 
 
@@ -153,7 +156,7 @@ def diagonal(a: array, offset: int = 0, axis1: int = 0, axis2: int = 1, stream: 
         ValueError: both axes are the same.
     """
     a = as_array(a)
-    first, second = normalize_axes(a, (axis1, axis2))
+    first, second = normalize_axes(a, (axis1, axis2), "diagonal")
     if first == second:
         raise ValueError(f"[bridge.diagonal] axis1 and axis2 are both axis {first}.")
     planes = moveaxis(moveaxis(a, first, -1, stream=stream), second - (second > first), -1)
@@ -165,34 +168,52 @@ def diagonal(a: array, offset: int = 0, axis1: int = 0, axis2: int = 1, stream: 
 
 
 def roll(a: array, /, shift: int | Sequence[int], axis: Axis = None, *, stream: Stream = None) -> array:
-    """Elements moved along axes, those pushed out coming in at the other end. No axis: in the flattened array."""
+    """Elements moved along axes, those pushed out coming in at the other end. No axis: in the flattened array.
+
+    Raises:
+        ValueError: there are several shifts, and not one for each axis. IndexError as well: an axis is not there.
+    """
     a = +as_array(a)
+    shifts = [operator.index(shift)] if not isinstance(shift, Sequence) else list(shift)
     if axis is None:
-        total = shift if isinstance(shift, int) else sum(shift)
-        return reshape(roll(flatten(a), total, 0), a.shape, stream=stream)
-    axes = [axis] if isinstance(axis, int) else list(axis)
-    shifts = [shift] * len(axes) if isinstance(shift, int) else list(shift)
-    for at, by in zip(axes, shifts, strict=True):
+        return reshape(roll(flatten(a), sum(shifts), 0), a.shape, stream=stream)
+    axes = normalize_axes(a, axis, "roll")
+    if 1 not in (len(axes), len(shifts)) and len(axes) != len(shifts):
+        raise ValueError(f"[bridge.roll] {len(shifts)} shifts do not go with {len(axes)} axes.")
+    for k in range(max(len(axes), len(shifts))):
+        at, by = axes[k % len(axes)], shifts[k % len(shifts)]
         if a.shape[at] > 0:
-            cut = -by % a.shape[at]
-            first, second = split(a, [cut], at)
+            first, second = split(a, [-by % a.shape[at]], at)
             a = concatenate([second, first], at, stream=stream)
     return a
 
 
 def repeat(array: array, repeats: int, axis: int | None = None, *, stream: Stream = None) -> array:
-    """Every element `repeats` times, next to each other, along an axis or in the flattened array."""
+    """Every element `repeats` times, next to each other, along an axis or in the flattened array.
+
+    Raises:
+        ValueError: `repeats` is negative. IndexError as well: the axis is not there.
+    """
+    count = operator.index(repeats)
+    if count < 0:
+        raise ValueError(f"[bridge.repeat] the number of repeats must not be negative; got {count}.")
     a = flatten(array) if axis is None else as_array(array)
-    at = 0 if axis is None else axis if axis >= 0 else axis + a.ndim
+    (at,) = normalize_axes(a, 0 if axis is None else axis, "repeat")
     spread = expand_dims(a, at + 1, stream=stream)
-    spread = broadcast_to(spread, (*a.shape[: at + 1], repeats, *a.shape[at + 1 :]), stream=stream)
+    spread = broadcast_to(spread, (*a.shape[: at + 1], count, *a.shape[at + 1 :]), stream=stream)
     return flatten(spread, at, at + 1, stream=stream)
 
 
 def tile(a: array, reps: int | Sequence[int], /, *, stream: Stream = None) -> array:
-    """The whole array repeated along every axis: `reps` counts from the last axis and may add axes."""
+    """The whole array repeated along every axis: `reps` counts from the last axis and may add axes.
+
+    Raises:
+        ValueError: a count is negative.
+    """
     a = as_array(a)
-    counts = [reps] if isinstance(reps, int) else list(reps)
+    counts = [operator.index(count) for count in (reps if isinstance(reps, Sequence) else [reps])]
+    if any(count < 0 for count in counts):
+        raise ValueError(f"[bridge.tile] the numbers of repeats must not be negative; got {counts}.")
     ndim = len(counts) if len(counts) > a.ndim else a.ndim
     shape = (1,) * (ndim - a.ndim) + a.shape
     counts = [1] * (ndim - len(counts)) + counts
@@ -252,14 +273,15 @@ def as_array(a: Any) -> array:
     return a if isinstance(a, array) else squeeze(a, ())
 
 
-def normalize_axes(a: array, axis: Axis) -> tuple[int, ...]:
-    """Axes as a tuple of numbers from 0, all of them for None. Raises IndexError if one is out of bounds."""
+def normalize_axes(a: array, axis: Axis, op: str = "") -> tuple[int, ...]:
+    """Axes as a tuple of numbers from 0, all of them for None. Raises AxisError if one is out of bounds."""
     if axis is None:
         return tuple(range(a.ndim))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = tuple(map(operator.index, axis)) if isinstance(axis, Sequence) else (operator.index(axis),)
     for one in axes:
         if not -a.ndim <= one < a.ndim:
-            raise IndexError(f"[bridge] axis {one} is out of bounds for an array of {a.ndim} dimensions.")
+            tag = f"bridge.{op}" if op else "bridge"
+            raise AxisError(f"[{tag}] axis {one} is out of bounds for an array of {a.ndim} dimensions.")
     return tuple(one % a.ndim for one in axes)
 
 
