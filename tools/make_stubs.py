@@ -86,6 +86,7 @@ FUNCTIONS = {
     "list[tuple[str, Dtype, tuple[int, ...]]]]",
     "offer": "(a: array, dtypes: int, alignment: int, layout: int, access: Access, versioned: bool, holder: str, /) "
     "-> Capsule | None",
+    "place": "(function: Callable[..., Any], at: int, /) -> Callable[..., Any]",
     "promote": "(a: Dtype, b: Dtype, /) -> Dtype",
     "read_file": "(file: Capsule, offset: int, size: int, /) -> bytes",
     "release": "(a: array, /) -> None",

@@ -11,6 +11,7 @@
 #include "isa.h"
 #include "mapped.h"
 #include "memory.h"
+#include "placed.h"
 #include "primitive.h"
 #include "random.h"
 #include "stream.h"
@@ -214,6 +215,7 @@ NB_MODULE(_native, m) {
     add_capsules(m.ptr());
     add_front(m.ptr());
     add_mapped(m.ptr());
+    add_placed(m.ptr());
     add_streams(m.ptr());
     if (PyModule_AddFunctions(m.ptr(), methods) < 0) throw PythonError{};
     register_at_fork(m.ptr());

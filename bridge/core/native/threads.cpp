@@ -35,20 +35,28 @@ void relax() {
 #endif
 }
 
-struct Pool {
-  std::atomic<bool> busy{false};           // held by the one caller that uses the pool
-  std::atomic<uint32_t> generation{0};     // bumped for each job; workers wait on it
+struct Job {
+  std::atomic<bool> busy{false};           // held by the one caller that uses it
   std::atomic<int32_t> joined{kClosed};    // workers in the job, or negative: closed
   std::atomic<int32_t> left{0};            // workers that joined and have finished
   std::atomic<int64_t> next{0};            // first element that nobody has taken
   std::atomic<int> caller_cpu{-1};
-  int started = 0;                         // workers created; written by the holder of `busy`
 
-  // The job. Written before `joined` opens (release), read after joining (acquire).
+  // Written before `joined` opens (release), read after joining (acquire).
   RangeFn fn = nullptr;
   void* ctx = nullptr;
   int64_t n = 0, grain = 1;
   int32_t limit = 0;                       // workers that may take part
+};
+
+// Callers that the pool works for at one time: who comes when all are taken works alone.
+constexpr int kJobs = 4;
+
+struct Pool {
+  std::atomic<uint32_t> generation{0};     // bumped for each job; workers wait on it
+  Job jobs[kJobs];
+  std::atomic<bool> starting{false};       // held by who starts workers
+  int started = 0;                         // workers created; written by the holder of `starting`
 };
 
 // Never freed: detached workers use it until the process ends. A child after fork starts from nothing.
@@ -56,20 +64,21 @@ std::atomic<Pool*> g_pool{nullptr};
 std::atomic<int> g_threads{0};             // 0: not asked for yet
 thread_local Checkpoint* checkpoint = nullptr;
 
-void take_chunks(Pool& pool, Checkpoint* watch) {
-  for (;;) {
-    const int64_t begin = pool.next.fetch_add(pool.grain, std::memory_order_relaxed);
-    if (begin >= pool.n) return;
-    const int64_t end = pool.n - begin < pool.grain ? pool.n : begin + pool.grain;
-    pool.fn(pool.ctx, begin, end);
+// Whether there were any.
+bool take_chunks(Job& job, Checkpoint* watch) {
+  for (bool any = false;; any = true) {
+    const int64_t begin = job.next.fetch_add(job.grain, std::memory_order_relaxed);
+    if (begin >= job.n) return any;
+    const int64_t end = job.n - begin < job.grain ? job.n : begin + job.grain;
+    job.fn(job.ctx, begin, end);
     if (watch != nullptr) watch->pass();
   }
 }
 
 // A woken worker is often put on the CPU of the thread that woke it and stays there for milliseconds while another CPU idles.
-void leave_cpu_of_caller(const Pool& pool) {
+void leave_cpu_of_caller(const Job& job) {
 #if defined(__linux__)
-  const int cpu = pool.caller_cpu.load(std::memory_order_relaxed);
+  const int cpu = job.caller_cpu.load(std::memory_order_relaxed);
   if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getcpu() != cpu) return;
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
@@ -78,7 +87,7 @@ void leave_cpu_of_caller(const Pool& pool) {
   if (CPU_COUNT(&others) == 0) return;
   if (sched_setaffinity(0, sizeof others, &others) == 0) sched_setaffinity(0, sizeof allowed, &allowed);
 #else
-  (void)pool;
+  (void)job;
 #endif
 }
 
@@ -93,17 +102,27 @@ void wait_for_job(Pool& pool, uint32_t seen) {
   }
 }
 
+// Whether the job had work for this worker.
+bool join(Job& job) {
+  if (job.joined.load(std::memory_order_relaxed) < 0) return false;
+  leave_cpu_of_caller(job);
+  const int32_t ticket = job.joined.fetch_add(1, std::memory_order_acq_rel);
+  if (ticket < 0) return false;  // came too late
+  const bool any = ticket < job.limit && take_chunks(job, nullptr);
+  job.left.fetch_add(1, std::memory_order_release);
+  return any;
+}
+
 void* worker(void* arg) {
   Pool& pool = *static_cast<Pool*>(arg);
   uint32_t seen = 0;
   for (;;) {
     wait_for_job(pool, seen);
     seen = pool.generation.load(std::memory_order_acquire);
-    leave_cpu_of_caller(pool);
-    const int32_t ticket = pool.joined.fetch_add(1, std::memory_order_acq_rel);
-    if (ticket < 0) continue;  // came too late
-    if (ticket < pool.limit) take_chunks(pool, nullptr);
-    pool.left.fetch_add(1, std::memory_order_release);
+    for (bool any = true; any;) {
+      any = false;
+      for (Job& job : pool.jobs) any |= join(job);
+    }
   }
 }
 
@@ -146,35 +165,47 @@ int usable_processors() {
   return n == 0 ? 1 : static_cast<int>(n);
 }
 
+Job* free_job(Pool& pool) {
+  for (Job& job : pool.jobs)
+    if (!job.busy.load(std::memory_order_relaxed) && !job.busy.exchange(true, std::memory_order_acquire)) return &job;
+  return nullptr;
+}
+
+void start_workers(Pool& pool, int wanted) {
+  if (pool.starting.exchange(true, std::memory_order_acquire)) return;
+  while (pool.started < wanted && start_worker(pool)) pool.started++;
+  pool.starting.store(false, std::memory_order_release);
+}
+
 // Caller holds `busy`, which is given back.
-void run_job(Pool& pool, int64_t n, int64_t grain, RangeFn fn, void* ctx, int workers) {
-  while (pool.started < workers && start_worker(pool)) pool.started++;
+void run_job(Pool& pool, Job& job, int64_t n, int64_t grain, RangeFn fn, void* ctx, int workers) {
+  start_workers(pool, workers);
 #if defined(__linux__)
-  pool.caller_cpu.store(sched_getcpu(), std::memory_order_relaxed);
+  job.caller_cpu.store(sched_getcpu(), std::memory_order_relaxed);
 #endif
-  pool.fn = fn;
-  pool.ctx = ctx;
-  pool.n = n;
-  pool.grain = grain;
-  pool.limit = workers;
-  pool.next.store(0, std::memory_order_relaxed);
-  pool.left.store(0, std::memory_order_relaxed);
-  pool.joined.store(0, std::memory_order_release);
+  job.fn = fn;
+  job.ctx = ctx;
+  job.n = n;
+  job.grain = grain;
+  job.limit = workers;
+  job.next.store(0, std::memory_order_relaxed);
+  job.left.store(0, std::memory_order_relaxed);
+  job.joined.store(0, std::memory_order_release);
   pool.generation.fetch_add(1, std::memory_order_acq_rel);
   pool.generation.notify_all();
   std::exception_ptr given_up;
   try {
-    take_chunks(pool, checkpoint);
+    take_chunks(job, checkpoint);
   } catch (...) {
     given_up = std::current_exception();
-    pool.next.store(n, std::memory_order_relaxed);
+    job.next.store(n, std::memory_order_relaxed);
   }
-  const int32_t joined = pool.joined.exchange(kClosed, std::memory_order_acq_rel);
-  for (int spins = 0; pool.left.load(std::memory_order_acquire) != joined; spins++) {
+  const int32_t joined = job.joined.exchange(kClosed, std::memory_order_acq_rel);
+  for (int spins = 0; job.left.load(std::memory_order_acquire) != joined; spins++) {
     relax();
     if (spins > 4096) sched_yield();  // the worker has lost its CPU in the middle of a chunk
   }
-  pool.busy.store(false, std::memory_order_release);
+  job.busy.store(false, std::memory_order_release);
   if (given_up) std::rethrow_exception(given_up);
 }
 
@@ -210,12 +241,10 @@ void parallel_for(int64_t n, int64_t grain, RangeFn fn, void* ctx) {
   const int64_t chunks = (n + grain - 1) / grain;
   const int threads = thread_count();
   Pool* pool = chunks > 1 && threads > 1 ? get_pool() : nullptr;
-  if (pool == nullptr || pool->busy.exchange(true, std::memory_order_acquire)) {
-    run_alone(n, grain, fn, ctx);
-    return;
-  }
+  Job* job = pool == nullptr ? nullptr : free_job(*pool);
+  if (job == nullptr) return run_alone(n, grain, fn, ctx);
   const int64_t helpers = chunks - 1 < threads - 1 ? chunks - 1 : threads - 1;
-  run_job(*pool, n, grain, fn, ctx, static_cast<int>(helpers));
+  run_job(*pool, *job, n, grain, fn, ctx, static_cast<int>(helpers));
 }
 
 Checkpoint* set_checkpoint(Checkpoint* watch) { return std::exchange(checkpoint, watch); }

@@ -1,6 +1,7 @@
 """The op vocabulary, one module a family.
 
-Importing it declares every primitive and puts the methods on `bridge.array`.
+Importing it declares every primitive, puts the functions that take `stream=` on it as a whole, and puts the methods
+on `bridge.array`.
 """
 
 from bridge.core.ops import (
@@ -19,6 +20,7 @@ from bridge.core.ops import (
     linalg,
     methods,
     misc,
+    placed,
     random,
     reduce,
     scan,
@@ -50,4 +52,5 @@ __all__ = [
     "trigonometric",
 ]
 
+placed.replace(globals()[name] for name in __all__)
 methods.attach()

@@ -14,6 +14,7 @@ from bridge.core import namespace
 from bridge.core._native import array
 from bridge.core.ops import arithmetic, bitcast, create, exponential, reduce, scan, shape, trigonometric
 from bridge.core.ops.types import Operand
+from bridge.core.ops.placed import on_stream
 from bridge.core.printing import format_value
 
 
@@ -98,6 +99,6 @@ def attach() -> None:
     for name, function in {**METHODS, **SPECIAL}.items():
         if name in own:
             raise TypeError(f"bridge.array.{name} is defined twice: in C++ and in ops/methods.py")
-        setattr(array, name, function)
+        setattr(array, name, on_stream(function))
     for name, getter in PROPERTIES.items():
         setattr(array, name, property(getter, doc=getter.__doc__))
