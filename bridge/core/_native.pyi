@@ -183,6 +183,11 @@ def offer(
     negative, 2 compact permutation, 3 row-major) and the access can be granted; else None.
     """
 
+def place(function: Callable[..., Any], at: int, /) -> Callable[..., Any]:
+    """The function, run on the stream that it is given: by keyword, or as positional argument number `at` (-1: by
+    keyword only).
+    """
+
 def promote(a: Dtype, b: Dtype, /) -> Dtype:
     """Dtype of an operation on these two dtypes."""
 

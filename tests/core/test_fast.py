@@ -293,4 +293,4 @@ def test_names():
     """Everything that MLX has in its module is here."""
     public = {name for name in dir(mx.fast) if not name.startswith("_")}
     assert public <= set(fast.__all__)
-    assert all(inspect.isfunction(getattr(fast, name)) for name in fast.__all__)
+    assert all(inspect.isfunction(inspect.unwrap(getattr(fast, name))) for name in fast.__all__)
