@@ -12,9 +12,7 @@ import bridge
 from bridge.core import _native
 from bridge.core.ops.declare import PRIMITIVES
 
-NAMESPACES = {
-    f"{name}." if name else "": getattr(bridge, name, bridge) for name in ("", "fast", "fft", "linalg", "random")
-}
+SPACES = (bridge, bridge.fast, bridge.fft, bridge.linalg, bridge.random)
 
 
 def takes_stream(function: Any) -> bool:
@@ -25,12 +23,13 @@ def takes_stream(function: Any) -> bool:
 
 
 OPS: dict[str, Callable[..., Any]] = {
-    prefix + name: getattr(space, name)
-    for prefix, space in NAMESPACES.items()
+    f"{space.__name__}.{name}": getattr(space, name)
+    for space in SPACES
     for name in space.__all__
     if callable(getattr(space, name, None)) and takes_stream(getattr(space, name))
 }
-NO_OPS = {"load", "save_gguf", "save_safetensors", "set_default_stream", "synchronize"}  # they work at once
+# They work at once.
+NO_OPS = {f"bridge.{name}" for name in ("load", "save_gguf", "save_safetensors", "set_default_stream", "synchronize")}
 
 
 def arrays() -> dict[str, Any]:

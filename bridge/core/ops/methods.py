@@ -13,8 +13,8 @@ from typing import Any
 from bridge.core import namespace
 from bridge.core._native import array
 from bridge.core.ops import arithmetic, bitcast, create, exponential, reduce, scan, shape, trigonometric
-from bridge.core.ops.types import Operand
 from bridge.core.ops.placed import on_stream
+from bridge.core.ops.types import Operand
 from bridge.core.printing import format_value
 
 
