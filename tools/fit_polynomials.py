@@ -7,6 +7,7 @@ coefficient, from the lowest up, and the rest is fitted again each time.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -76,6 +77,23 @@ def cos_tail(u):
     )
 
 
+sinh_tail = odd_tail(mp.sinh, lambda k: 1 / mp.factorial(2 * k + 3))
+
+
+def cosh_tail(u):
+    """(cosh(t) - 1) / u as a function of u = t^2."""
+    return series(
+        lambda x: (mp.cosh(mp.sqrt(x)) - 1) / x, u, lambda x: sum(x**k / mp.factorial(2 * k + 2) for k in range(12))
+    )
+
+
+def atanh_rest(u):
+    """What atanh_tail has beyond its first term, over u."""
+    return series(
+        lambda x: (atanh_tail(x) - mp.mpf(2) / 3) / x, u, lambda x: sum(2 * x**k / (2 * k + 5) for k in range(12))
+    )
+
+
 def erf_ratio(u):
     """erf(t) / t - 1 as a function of u = t^2."""
     t = mp.sqrt(u)
@@ -98,11 +116,22 @@ FITS = [
     Fit("erf below 1, float32", erf_ratio, lambda u: 1 / (1 + erf_ratio(u)), 1e-12, 1.0, 7, single=True),
     Fit("-log(1 - erf) from 1, float32", lambda x: -mp.log(mp.erfc(x)), mp.erfc, 1.0, 4.0, 8, single=True),
     Fit("exp", exp_tail, lambda r: r / mp.exp(r), -HALF_LN2, HALF_LN2, 7),
+    Fit("exp for power", exp_tail, lambda r: r**2 / mp.exp(r), -HALF_LN2, HALF_LN2, 5),
+    Fit("sinh", sinh_tail, lambda u: u, 1e-12, HALF_LN2**2, 2),
+    Fit("cosh", cosh_tail, lambda u: u, 1e-12, HALF_LN2**2, 2),
     Fit("log, s^2", atanh_tail, lambda u: u, 1e-12, 0.02945, 5),
-    Fit("log for power, s^2", atanh_tail, lambda u: u, 1e-12, 0.02945, 8),
     Fit("sin", sin_tail, lambda u: u, 1e-12, QUARTER_PI**2, 4),
     Fit("cos", cos_tail, lambda u: u**2, 1e-12, QUARTER_PI**2, 4),
     Fit("atan", atan_tail, lambda u: u, 1e-12, 1.0, 12),
+    Fit("exp, float64", exp_tail, lambda r: r, -HALF_LN2, HALF_LN2, 10),
+    Fit("log, float64, s^2", atanh_tail, lambda u: u, 1e-12, 0.02945, 7),
+    Fit("log for power, float64, s^2", atanh_rest, lambda u: u**2, 1e-12, 0.02945, 7),
+    Fit("sin, float64", sin_tail, lambda u: u, 1e-12, QUARTER_PI**2, 6),
+    Fit("cos, float64", cos_tail, lambda u: u**2, 1e-12, QUARTER_PI**2, 5),
+    Fit("atan, float64", atan_tail, lambda u: u, 1e-12, 0.17158, 10),
+    Fit("asin, float64", asin_tail, lambda u: u, 1e-12, 0.2501, 12),
+    Fit("sinh, float64", sinh_tail, lambda u: u, 1e-12, HALF_LN2**2, 4),
+    Fit("cosh, float64", cosh_tail, lambda u: u, 1e-12, HALF_LN2**2, 5),
     Fit("asin", asin_tail, lambda u: u, 1e-12, 0.2501, 8),
     Fit("erfinv below w = 5", erfinv_ratio, lambda w: 1 / erfinv_ratio(w), 1e-12, 5.0, 12),
     Fit(
@@ -163,7 +192,10 @@ def error(fit: Fit, coefficients: list[mp.mpf]) -> mp.mpf:
 
 
 def main() -> None:
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     for fit in FITS:
+        if wanted not in fit.name:
+            continue
         coefficients = fit_one(fit)
         largest = error(fit, coefficients)
         print(f"// {fit.name}: [{fit.low:.6g}, {fit.high:.6g}], error 2^{float(mp.log(largest, 2)):.1f}")

@@ -21,12 +21,19 @@ namespace {
 
 #include "pipeline_exact.inc"
 
+#include "pipeline_math64.inc"
+
 #include "pipeline_register.inc"
 
 }  // namespace
 
+static constexpr StripTable whole_strip_table() {
+  StripTable table = make_strip_table();
+  fill_wide_math(table);
+  return table;
+}
 extern const StripTable strip_table;
-constexpr StripTable strip_table = make_strip_table();
+constexpr StripTable strip_table = whole_strip_table();
 
 void fill_register_table(RegisterTable& table);
 void fill_register_table(RegisterTable& table) { fill_table(table); }

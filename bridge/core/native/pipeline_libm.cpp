@@ -1,5 +1,5 @@
-// Strip loops that call the C library per element: the transcendental functions of float64. Compiled for the
-// baseline only: the calls dominate.
+// Strip loops that call the C library per element: the functions of float64 for which the SIMD level has no vector form
+// (pipeline_math64.inc). Compiled for the baseline only: the calls dominate.
 #include <cmath>
 
 #include "erfinv.h"
@@ -53,7 +53,10 @@ T logaddexp(T a, T b) {
 
 template <class T>
 void fill(StripTable& table, DType dtype) {
-  const auto set = [&](StageId stage, StripFn fn) { table.stage[stage][static_cast<int>(dtype)] = fn; };
+  const auto set = [&](StageId stage, StripFn fn) {
+    StripFn& entry = table.stage[stage][static_cast<int>(dtype)];
+    if (entry == nullptr) entry = fn;
+  };
   set(kStage_exp, loop<T, std::exp>);
   set(kStage_expm1, loop<T, std::expm1>);
   set(kStage_log, loop<T, std::log>);
@@ -84,6 +87,10 @@ void fill(StripTable& table, DType dtype) {
 }
 
 }  // namespace
+
+double distant_sine(double x) { return std::sin(x); }
+double distant_cosine(double x) { return std::cos(x); }
+double distant_tangent(double x) { return std::tan(x); }
 
 void fill_libm(StripTable& table) { fill<double>(table, DType::float64); }
 

@@ -22,6 +22,11 @@ enum StageId : int {
 // float16 and bfloat16 strips hold float32 values; bool strips hold bytes 0 or 1.
 using StripFn = void (*)(void* d, const void* a, const void* b, const void* c, int64_t n);
 
+// The functions of the C library, for float64 arguments beyond 2^20 (pipeline_libm.cpp).
+double distant_sine(double);
+double distant_cosine(double);
+double distant_tangent(double);
+
 struct StripTable {
   StripFn stage[kStageIds][kComputedCount];  // by the dtype of the operands; nullptr: not in this table
   StripFn cast[kComputedCount][kComputedCount];  // [from][to]
