@@ -11,6 +11,7 @@ This file is the index of public names. Importing it imports no framework.
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING, Any
 
+from bridge.core import protocols
 from bridge.core._native import (
     Dtype,
     array,
@@ -206,6 +207,7 @@ from bridge.core.ops.exponential import (
 from bridge.core.ops.index import astype
 from bridge.core.ops.linalg import norm as matrix_norm
 from bridge.core.ops.misc import bartlett, blackman, hamming, hanning, meshgrid, nan_to_num, pad
+from bridge.core.ops.neighbours import nextafter
 from bridge.core.ops.reduce import (
     all,
     any,
@@ -277,8 +279,11 @@ from bridge.core.ops.trigonometric import (
     tan,
     tanh,
 )
+from bridge.core.ops.types import ArrayLike
 from bridge.core.printing import PrintOptions, get_printoptions, printoptions, set_printoptions
 from bridge.hookspecs import hookimpl
+
+protocols.attach()
 
 if TYPE_CHECKING:
     from bridge import metal
@@ -311,6 +316,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "ArrayLike",
     "BridgeError",
     "CopyRequired",
     "DTypeError",
@@ -534,6 +540,7 @@ __all__ = [
     "new_thread_local_stream",
     "new_thread_unsafe_stream",
     "newaxis",
+    "nextafter",
     "not_equal",
     "number",
     "ones",

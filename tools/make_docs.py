@@ -65,6 +65,7 @@ FAMILIES = {
     "einsum": "Index notation",
     "conv": "Convolutions",
     "shape": "Shape, joins, repetition",
+    "neighbours": "Neighbours of numbers",
     "index": "Casts",
     "bitcast": "Bytes",
     "create": "New arrays",

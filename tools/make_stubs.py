@@ -26,7 +26,7 @@ WIDTH = 120
 
 HEADER = '''"""Types of the extension module. Written by tools/make_stubs.py; do not edit."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
@@ -132,6 +132,11 @@ ARRAY = {
     "__deepcopy__": "(self, memo: Any, /) -> array",
     "__reduce_ex__": "(self, protocol: SupportsIndex, /) -> tuple[Any, ...]",
     "__format__": "(self, specification: str, /) -> str",
+    "__array_function__": (
+        "(self, function: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...], "
+        "keywords: dict[str, Any], /) -> Any"
+    ),
+    "__array_ufunc__": "(self, ufunc: Any, method: str, /, *inputs: Any, **keywords: Any) -> Any",
     "__array_namespace__": "(self, api_version: str | None = None) -> ModuleType",
     "__bytes__": "(self) -> bytes",
     "__div__": "(self, other: Operand) -> array",
@@ -158,7 +163,7 @@ ATTRIBUTES = {
     "dtype": "Dtype",
     "T": "array",
 }
-CONSTANTS = {"__array_priority__": "float", "__array_ufunc__": "None", "__dlpack_c_exchange_api__": "Capsule"}
+CONSTANTS = {"__array_priority__": "float", "__dlpack_c_exchange_api__": "Capsule"}
 UNARY = ["neg", "pos", "abs", "invert"]
 BINARY = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lshift", "rshift", "and", "or", "xor"]
 COMPARE = ["eq", "ne", "lt", "le", "gt", "ge"]

@@ -1,6 +1,6 @@
 """Types of the extension module. Written by tools/make_stubs.py; do not edit."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
@@ -313,7 +313,6 @@ class array:
     """
 
     __array_priority__: float
-    __array_ufunc__: None
     __dlpack_c_exchange_api__: Capsule
     @property
     def shape(self) -> tuple[int, ...]:
@@ -373,6 +372,10 @@ class array:
     def __deepcopy__(self, memo: Any, /) -> array: ...
     def __reduce_ex__(self, protocol: SupportsIndex, /) -> tuple[Any, ...]: ...
     def __format__(self, specification: str, /) -> str: ...
+    def __array_function__(
+        self, function: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...], keywords: dict[str, Any], /
+    ) -> Any: ...
+    def __array_ufunc__(self, ufunc: Any, method: str, /, *inputs: Any, **keywords: Any) -> Any: ...
     def __array_namespace__(self, api_version: str | None = None) -> ModuleType: ...
     def __bytes__(self) -> bytes: ...
     def __div__(self, other: Operand) -> array: ...
@@ -486,8 +489,10 @@ class array:
         """Arithmetic mean; NaN over no elements. Integers and bool give float32; halves are summed in float32."""
     def min(self, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array:
         """Smallest element; NaN if there is one. Complex numbers compare by real part, then by imaginary part."""
-    def moveaxis(self, source: int, destination: int, *, stream: Stream = None) -> array:
-        """One axis at another place, the others in order."""
+    def moveaxis(
+        self, source: int | Sequence[int], destination: int | Sequence[int], *, stream: Stream = None
+    ) -> array:
+        """One axis, or several, at other places, the rest in order."""
     def prod(self, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array:
         """Product; 1 over no elements. bool and small integers are multiplied in 32 bits, as in `sum`. Every
         factor may add an error of 2 units in the last place.

@@ -104,21 +104,21 @@ def from_(
     return _Call("bridge", copy, dtype, device, readonly, detach, via, tag="bridge.from_").map(x)
 
 
-def asarray(x: Any, dtype: Any = None, *, copy: bool | None = None, device: Any = None, readonly: bool = False) -> Any:
+def asarray(a: Any, dtype: Any = None, *, copy: bool | None = None, device: Any = None, readonly: bool = False) -> Any:
     """One array from anything: `from_` for what is an array already, `bridge.array` for numbers and sequences of them.
 
     Unlike `from_` it reads a list as one array, as the array API standard does; a list has no memory to share, so
     copy=False refuses it.
     """
-    if dtype is None and copy is None and device is None and not readonly and type(x) in _into_bridge:
-        return from_(x)
+    if dtype is None and copy is None and device is None and not readonly and type(a) in _into_bridge:
+        return from_(a)
     call = _Call("bridge", copy, dtype, device, readonly, False, None, tag="bridge.asarray")
-    if not isinstance(x, list | tuple):
-        return call.leaf(x)
+    if not isinstance(a, list | tuple):
+        return call.leaf(a)
     if copy is False:
-        problem = f"the bytes cannot be shared: a {type(x).__name__} of numbers has no memory of its own"
+        problem = f"the bytes cannot be shared: a {type(a).__name__} of numbers has no memory of its own"
         raise CopyRequired(message(call.tag, problem, got="copy=False", fix="copy=None"))
-    return _native.array(x, None if call.request.dtype is None else _native.DTYPES[call.request.dtype])
+    return _native.array(a, None if call.request.dtype is None else _native.DTYPES[call.request.dtype])
 
 
 def explain(

@@ -471,7 +471,6 @@ void make_array_types(PyObject* module) {
   Ref priority = Ref::check(PyFloat_FromDouble(1000.0));
   auto* a = reinterpret_cast<PyObject*>(array_type);
   if (PyObject_SetAttrString(a, "__array_priority__", priority.get()) < 0 ||
-      PyObject_SetAttrString(a, "__array_ufunc__", Py_None) < 0 ||  // numpy_array + a comes to array's operator
       PyModule_AddObjectRef(module, "array", a) < 0 ||
       PyModule_AddObjectRef(module, "Dtype", reinterpret_cast<PyObject*>(dtype_type)) < 0 ||
       PyModule_AddObjectRef(module, "Lease", reinterpret_cast<PyObject*>(lease_type)) < 0 ||

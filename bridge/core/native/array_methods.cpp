@@ -91,25 +91,25 @@ PyCFunction fast(F* f) {
 
 PyMethodDef array_methods[] = {
     {"item", item, METH_NOARGS,
-     "item()\n--\n\nThe only element as a Python scalar. Evaluates. ValueError if there is not exactly one."},
+     "item($self)\n--\n\nThe only element as a Python scalar. Evaluates. ValueError if there is not exactly one."},
     {"tolist", tolist, METH_NOARGS,
-     "tolist()\n--\n\nThe elements as nested lists of Python scalars (a scalar for 0-d). Evaluates."},
+     "tolist($self)\n--\n\nThe elements as nested lists of Python scalars (a scalar for 0-d). Evaluates."},
     {"astype", fast(astype), METH_FASTCALL | METH_KEYWORDS,
-     "astype(dtype, stream=None)\n--\n\nThe array converted to another dtype; itself when it has it already."},
+     "astype($self, dtype, stream=None)\n--\n\nThe array converted to another dtype; itself when it has it already."},
     {"reshape", fast(method_reshape), METH_FASTCALL | METH_KEYWORDS,
-     "reshape(*shape, stream=None)\n--\n\nSame elements, another shape; one extent may be -1. Shares the bytes where "
+     "reshape($self, *shape, stream=None)\n--\n\nSame elements, another shape; one extent may be -1. Shares the bytes where "
      "strides allow it."},
     {"transpose", fast(method_transpose), METH_FASTCALL | METH_KEYWORDS,
-     "transpose(*axes, stream=None)\n--\n\nAxes in another order, reversed by default; shares the bytes."},
+     "transpose($self, *axes, stream=None)\n--\n\nAxes in another order, reversed by default; shares the bytes."},
     {"__array__", fast(array_dunder_array), METH_FASTCALL | METH_KEYWORDS,
-     "__array__(dtype=None, copy=None)\n--\n\nA numpy.ndarray over the same bytes where that is possible (bfloat16 as "
+     "__array__($self, dtype=None, copy=None)\n--\n\nA numpy.ndarray over the same bytes where that is possible (bfloat16 as "
      "ml_dtypes.bfloat16).\n"
      "copy=False raises CopyRequired where it is not."},
     {"__dlpack__", fast(dlpack::array_dlpack), METH_FASTCALL | METH_KEYWORDS,
-     "__dlpack__(*, stream=None, max_version=None, dl_device=None, copy=None)\n--\n\nA DLPack capsule over the array's "
+     "__dlpack__($self, *, stream=None, max_version=None, dl_device=None, copy=None)\n--\n\nA DLPack capsule over the array's "
      "bytes: versioned when max_version allows it, else legacy.\n"
      "BufferError when the request cannot be met. Source: DLPack 1.3."},
-    {"__dlpack_device__", dlpack::array_dlpack_device, METH_NOARGS, "__dlpack_device__()\n--\n\n(1, 0): CPU memory."},
+    {"__dlpack_device__", dlpack::array_dlpack_device, METH_NOARGS, "__dlpack_device__($self)\n--\n\n(1, 0): CPU memory."},
     {"__copy__", copy, METH_NOARGS, nullptr},
     {"__deepcopy__", deep_copy, METH_O, nullptr},
     {"__reduce_ex__", reduce, METH_O, nullptr},

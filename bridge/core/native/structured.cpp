@@ -135,13 +135,29 @@ PyObject* call_moveaxis(Args args, Py_ssize_t n, PyObject* names) {
   static const char* const kNames[] = {"a", "source", "destination", "stream"};
   auto p = parse("moveaxis", kNames, 3, 3, args, n, names);
   NodeRef a = need_array(p[0], "moveaxis");
-  int source = normalize_axis(need_int(p[1], "moveaxis", "source"), a->ndim, "moveaxis");
-  int target = normalize_axis(need_int(p[2], "moveaxis", "destination"), a->ndim, "moveaxis");
-  std::vector<int64_t> axes;
-  for (int i = 0; i < a->ndim; ++i)
-    if (i != source) axes.push_back(i);
-  axes.insert(axes.begin() + target, source);
-  return wrap(transpose_by(a.get(), a->ndim, axes.data()));
+  int64_t sources[kMaxNdim], targets[kMaxNdim];
+  const int count = to_shape(p.values[1], sources, "moveaxis"), wanted = to_shape(p.values[2], targets, "moveaxis");
+  if (count != wanted)
+    raise_value(message("bridge.moveaxis", "source and destination name different numbers of axes.",
+                        shape_text(count, sources) + " and " + shape_text(wanted, targets)));
+  int64_t axes[kMaxNdim];
+  std::fill_n(axes, a->ndim, -1);
+  uint32_t moved = 0;
+  for (int i = 0; i < count; ++i) {
+    const int from = normalize_axis(sources[i], a->ndim, "moveaxis"),
+              to = normalize_axis(targets[i], a->ndim, "moveaxis");
+    if (moved >> from & 1 || axes[to] >= 0)
+      raise_value(message("bridge.moveaxis", "an axis is named twice.",
+                          shape_text(count, sources) + " and " + shape_text(count, targets)));
+    moved |= 1u << from;
+    axes[to] = from;
+  }
+  for (int i = 0, next = 0; i < a->ndim; ++i) {  // the others, in order, where there is room
+    if (axes[i] >= 0) continue;
+    while (moved >> next & 1) ++next;
+    axes[i] = next++;
+  }
+  return wrap(transpose_by(a.get(), a->ndim, axes));
 }
 
 PyObject* call_expand_dims(Args args, Py_ssize_t n, PyObject* names) {
@@ -293,7 +309,9 @@ PyObject* call_arange(Args args, Py_ssize_t n, PyObject* names) {
     t = to_dtype(p[3]);
   } else if (integers) {
     const __int128 first = count ? start.bits : 0, last = count ? start.bits + (count - 1) * step.bits : 0;
-    auto within = [&](int64_t low, int64_t high) { return std::min(first, last) >= low && std::max(first, last) <= high; };
+    auto within = [&](int64_t low, int64_t high) {
+      return std::min(first, last) >= low && std::max(first, last) <= high;
+    };
     t = within(INT32_MIN, INT32_MAX) ? DType::int32 : within(INT64_MIN, INT64_MAX) ? DType::int64 : DType::uint64;
   }
   Kind k = kind(t);
@@ -301,7 +319,8 @@ PyObject* call_arange(Args args, Py_ssize_t n, PyObject* names) {
                 ((k == Kind::signed_integer || k == Kind::unsigned_integer) && integers);
   // Other dtypes count in a wide type and convert.
   DType made = native ? t : integers && k <= Kind::signed_integer ? DType::int64 : DType::float64;
-  auto first = static_cast<int64_t>(start.bits), by = static_cast<int64_t>(step.bits);  // modulo 2^64, as the loop counts
+  auto first = static_cast<int64_t>(start.bits),
+       by = static_cast<int64_t>(step.bits);  // modulo 2^64, as the loop counts
   return wrap(make_cast(make_arange(made, count, start.real, step.real, first, by).get(), t));
 }
 

@@ -90,7 +90,11 @@ trunc: Unary = elementwise(
     "trunc", "Whole part, towards zero.", accepts=REAL, derivative=FLAT, metal="trunc({0})", sample=(-9, 9)
 )
 rint: Unary = elementwise(
-    "rint", "Nearest whole number, halves to even.", accepts=REAL, derivative=FLAT, metal="rint({0})", sample=(-9, 9)
+    "rint",
+    "Nearest whole number, halves to even; of a complex number in both parts.",
+    derivative=FLAT,
+    metal="rint({0})",
+    sample=(-9, 9),
 )
 
 add: Binary = elementwise(
@@ -244,6 +248,8 @@ def round(a: array, /, decimals: int = 0, stream: Stream = None) -> array:
     a = as_array(a)
     if a.dtype in HELD:
         refuse("round", a.dtype)
+    if a.dtype in COMPLEX and decimals == 0:
+        return rint(a, stream=stream)
     if a.dtype in COMPLEX:
         return round(real(a), decimals, stream) + 1j * round(imag(a), decimals, stream)
     if a.dtype not in INEXACT:

@@ -23,7 +23,6 @@ exp: Unary = elementwise(
 expm1: Unary = elementwise(
     "expm1",
     "exp(x) - 1, exact for small x too.",
-    accepts=REAL,
     result="float",
     derivative=lambda g, y, x: g * (y + 1),
     metal="bridge_expm1({0})",

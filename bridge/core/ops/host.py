@@ -51,7 +51,7 @@ def host(
     """Declare a host op. Decorates a header, as `structured` does.
 
     Args:
-        module: where users find it: "linalg" for `bridge.linalg`.
+        module: where users find it: "linalg" for `bridge.linalg`, "" for `bridge`.
         result: `(*operands, **parameters) -> (dtype, shape)`, or a list of them; raises where operands do not fit.
         kernel: `(*ndarrays, **parameters)`, called when the values are needed. Gives one array, or as many as promised.
         form: what several results are given as: a namedtuple's type.
@@ -60,7 +60,7 @@ def host(
 
     def decorate(header: Callable[P, R]) -> Callable[P, R]:
         name = header.__name__
-        plan = _plan(f"bridge.{module}.{name}", header, accepts, result, kernel, form)
+        plan = _plan(".".join(filter(None, ("bridge", module, name))), header, accepts, result, kernel, form)
         call = declare(name, "host", accepts=mask(accepts), plan=plan)
         declaration = Declaration(
             name=name,

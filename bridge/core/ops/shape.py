@@ -73,8 +73,10 @@ def swapaxes(a: array, /, axis1: int, axis2: int, *, stream: Stream = None) -> a
 
 
 @view(of="transpose")
-def moveaxis(a: array, /, source: int, destination: int, *, stream: Stream = None) -> array:
-    """One axis at another place, the others in order."""
+def moveaxis(
+    a: array, /, source: int | Sequence[int], destination: int | Sequence[int], *, stream: Stream = None
+) -> array:
+    """One axis, or several, at other places, the rest in order."""
 
 
 @structured(

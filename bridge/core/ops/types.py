@@ -60,3 +60,19 @@ class IndexReduction(Protocol):
     def __call__(
         self, a: array, /, axis: int | None = None, keepdims: bool = False, *, stream: Stream = None
     ) -> array: ...
+
+
+class _Offers(type):
+    def __instancecheck__(cls, value: object) -> bool:
+        if isinstance(value, str | bytes | bytearray | type):
+            return False
+        names = ("__dlpack__", "__array__", "__array_interface__", "__buffer__")
+        return any(hasattr(type(value), name) for name in names)
+
+
+class ArrayLike(metaclass=_Offers):
+    """What ops take beside arrays and numbers: anything that hands out its memory.
+
+    An exporter of DLPack, an object with `__array__` or NumPy's array interface, or with the buffer protocol. Nothing
+    inherits from this class: `isinstance` looks at what a value offers.
+    """
