@@ -38,7 +38,7 @@ def _logaddexp(a: Any, b: Any) -> Any:
 
 def _whole(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """NumPy gives float16 for a bool or int8 here; the value is the integer itself."""
-    return lambda x: function(x) if x.dtype.kind == "f" else x
+    return lambda x: function(x) if x.dtype.kind in "fc" else x
 
 
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
