@@ -401,7 +401,11 @@ def _device_name(device: Any) -> str | None:
     if device is None:
         return None
     name = str(device).lower()
-    return "cpu" if name in ("cpu", "cpu:0") or name.endswith("device:cpu:0") or name.startswith("device(cpu") else name
+    return (
+        "cpu"
+        if name in ("cpu", "cpu:0", "devicetype.cpu") or name.endswith("device:cpu:0") or name.startswith("device(cpu")
+        else name
+    )
 
 
 def _spelled(target: Any) -> str:

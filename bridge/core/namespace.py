@@ -23,6 +23,7 @@ API_VERSION = "2025.12"
 _VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", API_VERSION)
 _EXTRA = ("float16", "bfloat16")  # computed with, and unknown to the standard
 _MAX_NDIM = 32
+_CPU = devices.Device(devices.cpu)
 
 
 class Info:
@@ -39,11 +40,11 @@ class Info:
 
     def default_device(self) -> Any:
         """The device of an array that was made without naming one."""
-        return devices.cpu
+        return _CPU
 
     def devices(self) -> tuple[Any, ...]:
         """What `device=` takes on this machine."""
-        return (devices.cpu,)
+        return (_CPU,)
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, Dtype]:
         """The dtypes of Python numbers, and of positions in an array."""
@@ -94,7 +95,7 @@ def array_namespace(a: array, api_version: str | None = None) -> ModuleType:
 
 def device_of(a: array) -> Any:
     """The CPU: memory is unified, and every array can be read there."""
-    return devices.cpu
+    return _CPU
 
 
 def to_device(a: array, device: Any, /, *, stream: Any = None) -> array:
@@ -117,7 +118,7 @@ def check_device(device: Any) -> None:
     Raises:
         ValueError: there is no such device; the text says why.
     """
-    if device is None or device is devices.cpu or device == "cpu":
+    if device is None or device == devices.cpu or device == "cpu":
         return
     try:
         devices.check(devices.gpu if device == "gpu" else device)

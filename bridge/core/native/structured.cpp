@@ -328,7 +328,7 @@ PyObject* call_full(Args args, Py_ssize_t n, PyObject* names) {
   static const char* const kNames[] = {"shape", "fill_value", "dtype", "vals", "device", "stream"};
   auto p = parse("full", kNames, 1, 3, args, n, names);
   check_device(p[4]);
-  PyObject* filled = p.values[1] ? p.values[1] : p.values[3];  // MLX's name for it
+  PyObject* filled = p[1] ? p[1] : p[3];  // MLX's name for it
   if (!filled) raise_type("full() missing required argument 'fill_value'");
   int64_t shape[kMaxNdim];
   int ndim = to_shape(p.values[0], shape, "full");
