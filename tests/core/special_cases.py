@@ -145,7 +145,7 @@ COMPLEX: dict[str, str] = {
     "exp": """zero:0 -> 1:0; finite:inf -> nan:nan; finite:nan -> nan:nan; inf:0 -> inf:0; -inf:finite -> cis(0)
         inf:nonzero -> cis(inf); -inf:inf -> ±0:±0; inf:inf -> ±inf:nan; -inf:nan -> ±0:±0; inf:nan -> ±inf:nan
         nan:0 -> nan:0; nan:not 0 -> nan:nan; nan:nan -> nan:nan""",
-    "expm1": """zero:0 -> 0:0; finite:inf -> nan:nan; finite:nan -> nan:nan; inf:0 -> inf:0; -inf:0 -> -1:0
+    "expm1": """zero:0 -> ±0:0; finite:inf -> nan:nan; finite:nan -> nan:nan; inf:0 -> inf:0; -inf:0 -> -1:0
         inf:nonzero -> cis(inf); -inf:inf -> -1:±0; inf:inf -> ±inf:nan; -inf:nan -> -1:±0; inf:nan -> ±inf:nan
         nan:0 -> nan:0; nan:not 0 -> nan:nan; nan:nan -> nan:nan""",
     "isfinite": "nan:any -> False; any:nan -> False; infinite:any -> False; any:inf -> False; finite:finite -> True",

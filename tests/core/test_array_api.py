@@ -314,7 +314,8 @@ def test_neighbours():
         x = np.array([1, -1, 0, 3e-5, 65504], theirs)
         for towards in (math.inf, -math.inf, 0):
             got = bridge.nextafter(bridge.asarray(x), bridge.array(towards, dtype=dtype))
-            np.testing.assert_array_equal(np.asarray(got), np.nextafter(x, theirs(towards)))
+            with np.errstate(all="ignore"):
+                np.testing.assert_array_equal(np.asarray(got), np.nextafter(x, theirs(towards)))
     one = bridge.ones((1,), dtype=bridge.bfloat16)
     assert bridge.nextafter(one, one + 1).item() == 1 + 2**-7
 

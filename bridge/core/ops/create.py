@@ -152,7 +152,7 @@ def tril(x: array, k: int = 0, *, stream: Stream = None) -> array:
     if x.ndim < 2:
         raise ValueError(f"[bridge.tril] an array of two axes or more is wanted, not of {x.ndim}.")
     rows, columns = _rows_and_columns("tril", x.shape[-2], x.shape[-1], k)
-    return where(greater_equal(rows, columns), x, 0, stream=stream)
+    return where(greater_equal(rows, columns), x, full((), 0, x.dtype), stream=stream)
 
 
 def triu(x: array, k: int = 0, *, stream: Stream = None) -> array:
@@ -165,7 +165,7 @@ def triu(x: array, k: int = 0, *, stream: Stream = None) -> array:
     if x.ndim < 2:
         raise ValueError(f"[bridge.triu] an array of two axes or more is wanted, not of {x.ndim}.")
     rows, columns = _rows_and_columns("triu", x.shape[-2], x.shape[-1], k)
-    return where(greater_equal(columns, rows), x, 0, stream=stream)
+    return where(greater_equal(columns, rows), x, full((), 0, x.dtype), stream=stream)
 
 
 def _rows_and_columns(op: str, n: int, m: int | None, k: int, device: Device = None) -> tuple[array, array]:
