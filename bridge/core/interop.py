@@ -108,8 +108,14 @@ def asarray(a: Any, dtype: Any = None, *, copy: bool | None = None, device: Any 
     """One array from anything: `from_` for what is an array already, `bridge.array` for numbers and sequences of them.
 
     Unlike `from_` it reads a list as one array, as the array API standard does; a list has no memory to share, so
-    copy=False refuses it.
+    copy=False refuses it. A bridge array that is asked for no change is given back itself, as in the standard.
     """
+    if isinstance(a, _native.array) and not (copy or readonly or registry.watched):
+        if (dtype is None or dtype_name(dtype, tag="bridge.asarray") == a.dtype.name) and _device_name(device) in (
+            None,
+            "cpu",
+        ):
+            return a
     if dtype is None and copy is None and device is None and not readonly and type(a) in _into_bridge:
         return from_(a)
     call = _Call("bridge", copy, dtype, device, readonly, False, None, tag="bridge.asarray")

@@ -16,6 +16,7 @@ from itertools import accumulate
 from typing import Any
 
 from bridge.core._native import array
+from bridge.core.dtypes import int32
 from bridge.core.errors import AxisError
 from bridge.core.ops.declare import structured, view
 from bridge.core.ops.types import Axis, Operand, Shape, Stream
@@ -190,20 +191,45 @@ def roll(a: array, /, shift: int | Sequence[int], axis: Axis = None, *, stream: 
     return a
 
 
-def repeat(array: array, repeats: int, axis: int | None = None, *, stream: Stream = None) -> array:
+def repeat(
+    array: array, repeats: int | Sequence[int] | array, axis: int | None = None, *, stream: Stream = None
+) -> array:
     """Every element `repeats` times, next to each other, along an axis or in the flattened array.
 
+    Args:
+        repeats: one number, or one for every element along the axis. An array of numbers is evaluated.
+
     Raises:
-        ValueError: `repeats` is negative. IndexError as well: the axis is not there.
+        ValueError: a number is negative, or they are not as many as the elements. IndexError as well: the axis is not
+            there.
     """
-    count = operator.index(repeats)
-    if count < 0:
-        raise ValueError(f"[bridge.repeat] the number of repeats must not be negative; got {count}.")
     a = flatten(array) if axis is None else as_array(array)
     (at,) = normalize_axes(a, 0 if axis is None else axis, "repeat")
+    counts = _counts(repeats, a.shape[at])
+    if not isinstance(counts, int):
+        places = [place for place, count in enumerate(counts) for _ in range(count)]
+        return a[(slice(None),) * at + (_positions(places),)]
     spread = expand_dims(a, at + 1, stream=stream)
-    spread = broadcast_to(spread, (*a.shape[: at + 1], count, *a.shape[at + 1 :]), stream=stream)
+    spread = broadcast_to(spread, (*a.shape[: at + 1], counts, *a.shape[at + 1 :]), stream=stream)
     return flatten(spread, at, at + 1, stream=stream)
+
+
+def _positions(places: list[int]) -> array:
+    return array(places, int32)
+
+
+def _counts(repeats: Any, extent: int) -> int | list[int]:
+    """How often each of `extent` elements comes: one number for all of them, or one each."""
+    numbers = repeats.tolist() if hasattr(repeats, "tolist") else repeats
+    several = isinstance(numbers, list | tuple)
+    counts = [operator.index(one) for one in numbers] if several else [operator.index(numbers)]
+    if any(one < 0 for one in counts):
+        raise ValueError(f"[bridge.repeat] the number of repeats must not be negative; got {min(counts)}.")
+    if len(counts) == 1:
+        return counts[0]
+    if len(counts) != extent:
+        raise ValueError(f"[bridge.repeat] {len(counts)} numbers of repeats do not fit {extent} elements.")
+    return counts
 
 
 def tile(a: array, reps: int | Sequence[int], /, *, stream: Stream = None) -> array:
