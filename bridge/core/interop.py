@@ -111,10 +111,8 @@ def asarray(a: Any, dtype: Any = None, *, copy: bool | None = None, device: Any 
     copy=False refuses it. A bridge array that is asked for no change is given back itself, as in the standard.
     """
     if isinstance(a, _native.array) and not (copy or readonly or registry.watched):
-        if (dtype is None or dtype_name(dtype, tag="bridge.asarray") == a.dtype.name) and _device_name(device) in (
-            None,
-            "cpu",
-        ):
+        same = dtype is None or dtype_name(dtype, tag="bridge.asarray") == a.dtype.name
+        if same and _device_name(device) in (None, "cpu"):
             return a
     if dtype is None and copy is None and device is None and not readonly and type(a) in _into_bridge:
         return from_(a)
