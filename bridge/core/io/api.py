@@ -12,6 +12,7 @@ from bridge.core import devices
 from bridge.core._native import array
 from bridge.core.errors import FormatError, message
 from bridge.core.io import gguf, npy, npz, safetensors
+from bridge.core.io.archive import is_inside
 from bridge.core.io.files import File, opened
 from bridge.core.io.writing import as_arrays, destination, write
 
@@ -149,6 +150,9 @@ def _savez(tag: str, file: Any, args: tuple[array, ...], named: Mapping[str, arr
     both = arrays.keys() & named.keys()
     if both:
         raise ValueError(message(tag, f"two arrays would be called {min(both)}", fix="another keyword"))
+    for name in named:
+        if not is_inside(name):
+            raise ValueError(message(tag, f"the name {name!a} would leave the folder that it is unpacked in"))
     target = destination(file, ".npz")
     write(target, npz.parts(as_arrays(tag, {**arrays, **named}), compressed=compressed))
 

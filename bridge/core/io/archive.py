@@ -17,7 +17,7 @@ import numpy
 
 from bridge.core.io.files import File, shown
 
-__all__ = ["DEFLATED", "STORED", "Member", "inflate", "inflate_start", "members"]
+__all__ = ["DEFLATED", "STORED", "Member", "inflate", "inflate_start", "is_inside", "members"]
 
 STORED, DEFLATED = 0, 8
 _METHODS = {
@@ -66,7 +66,7 @@ def members(file: File, *, max_ratio: float) -> list[Member]:
     end, last = 0, ""
     for start, stop, name in sorted(spans):
         if start < end:
-            file.refuse(f"it overlaps member {shown(last)}.", name)
+            file.refuse(f"it overlaps member {shown(last)}.", name, kind="member")
         end, last = stop, name
     _refuse_bombs(file, found, max_ratio)
     return found
@@ -75,10 +75,16 @@ def members(file: File, *, max_ratio: float) -> list[Member]:
 def _refuse_bombs(file: File, found: list[Member], max_ratio: float) -> None:
     for one in found:
         if one.method == STORED and one.size != one.stored:
-            file.refuse(f"it is stored as it is and has two sizes, {one.stored} and {one.size} bytes.", one.name)
+            file.refuse(
+                f"it is stored as it is and has two sizes, {one.stored} and {one.size} bytes.", one.name, kind="member"
+            )
         if one.size > _MOST * (one.stored + 1):
             ratio = one.size // max(one.stored, 1)
-            file.refuse(f"it says that it expands {ratio}:1, and {_MOST}:1 is the most that deflate can.", one.name)
+            file.refuse(
+                f"it says that it expands {ratio}:1, and {_MOST}:1 is the most that deflate can.",
+                one.name,
+                kind="member",
+            )
     size, stored = sum(one.size for one in found), sum(one.stored for one in found)
     if size > _HARMLESS and size > max_ratio * stored:
         file.refuse(
@@ -171,10 +177,14 @@ def _entry(file: File, raw: bytes, at: int) -> tuple[_Entry, int]:
     large = _large(file, name, raw[extra_begin : extra_begin + extra_size], (size, stored, local))
     size, stored, local = large
     if flags & (_ENCRYPTED | _MASKED):
-        file.refuse("it is encrypted.", name)
+        file.refuse("it is encrypted.", name, kind="member")
     if method not in (STORED, DEFLATED):
-        kind = _METHODS.get(method, "not known")
-        file.refuse(f"it is compressed by the method {method} ({kind}); stored and deflated members are read.", name)
+        called = _METHODS.get(method, "not known")
+        file.refuse(
+            f"it is compressed by the method {method} ({called}); stored and deflated members are read.",
+            name,
+            kind="member",
+        )
     return _Entry(name, raw_name, flags, method, crc, stored, size, local), stop
 
 
@@ -183,10 +193,16 @@ def _name(file: File, raw: bytes, flags: int) -> str:
         name = raw.decode("utf-8" if flags & _UTF8 else "cp437")
     except UnicodeDecodeError:
         file.refuse("the name of a member is not UTF-8.")
-    pieces = name.replace("\\", "/").split("/")
-    if not name or "\0" in name or name[0] in "/\\" or ".." in pieces or (len(pieces[0]) == 2 and pieces[0][1] == ":"):
+    if not is_inside(name):
         file.refuse(f"the member name {shown(name)} would leave the folder that it is unpacked in.")
     return name
+
+
+def is_inside(name: str) -> bool:
+    """Whether a member of that name stays in the folder that it is unpacked in, on any system."""
+    pieces = name.replace("\\", "/").split("/")
+    drive = len(pieces[0]) == 2 and pieces[0][1] == ":"
+    return bool(name) and "\0" not in name and pieces[0] != "" and ".." not in pieces and not drive
 
 
 def _large(file: File, name: str, extra: bytes, given: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -205,30 +221,30 @@ def _large(file: File, name: str, extra: bytes, given: tuple[int, int, int]) -> 
         numbers = iter(struct.unpack_from(f"<{len(field) // 8}Q", field))
         first, second, third = (next(numbers) if one == 0xFFFFFFFF else one for one in given)
         return first, second, third
-    file.refuse("the directory has no size for it.", name)
+    file.refuse("the directory has no size for it.", name, kind="member")
 
 
 def _data_begin(file: File, entry: _Entry, directory: int) -> int:
     """Where the member's bytes begin, if its own header says what the directory says."""
     if entry.local + 30 > directory:
-        file.refuse("it begins beyond the members.", entry.name)
+        file.refuse("it begins beyond the members.", entry.name, kind="member")
     head = file.read(entry.local, 30)
     flags, method = struct.unpack_from("<2H", head, 6)
     crc, stored, size, name_size, extra_size = struct.unpack_from("<3I2H", head, 14)
     begin: int = entry.local + 30 + name_size + extra_size
     if head[:4] != _LOCAL:
-        file.refuse("there is no member where the directory says.", entry.name)
+        file.refuse("there is no member where the directory says.", entry.name, kind="member")
     if begin + entry.stored > directory:
-        file.refuse("it goes on beyond the members.", entry.name)
+        file.refuse("it goes on beyond the members.", entry.name, kind="member")
     if file.read(entry.local + 30, name_size) != entry.raw_name:
-        file.refuse("it has another name in the directory.", entry.name)
+        file.refuse("it has another name in the directory.", entry.name, kind="member")
     if method != entry.method or flags & (_ENCRYPTED | _MASKED):
-        file.refuse("it is compressed or encrypted in another way than the directory says.", entry.name)
+        file.refuse("it is compressed or encrypted in another way than the directory says.", entry.name, kind="member")
     told = (crc, stored, size)
     for mine, theirs in zip(told, (entry.crc, entry.stored, entry.size), strict=True):
         later = flags & _LATER and mine == 0
         if mine not in (theirs, 0xFFFFFFFF) and not later:
-            file.refuse("it has another size or checksum than the directory says.", entry.name)
+            file.refuse("it has another size or checksum than the directory says.", entry.name, kind="member")
     return begin
 
 
@@ -248,7 +264,7 @@ def inflate_start(file: File, member: Member, size: int) -> bytes:
             at += len(piece)
             start += unpack.decompress(piece, size - len(start))
     except zlib.error:
-        file.refuse("its compressed bytes are damaged.", member.name)
+        file.refuse("its compressed bytes are damaged.", member.name, kind="member")
     return start
 
 
@@ -267,15 +283,17 @@ def inflate(file: File, member: Member, stored: numpy.ndarray[tuple[int], numpy.
             piece = unpack.decompress(pending, min(1 << 20, member.size - filled + 1))
             pending = unpack.unconsumed_tail
             if filled + len(piece) > member.size:
-                file.refuse(f"it has more than the {member.size} bytes that the directory says.", member.name)
+                file.refuse(
+                    f"it has more than the {member.size} bytes that the directory says.", member.name, kind="member"
+                )
             out[filled : filled + len(piece)] = numpy.frombuffer(piece, numpy.uint8)
             filled += len(piece)
     except zlib.error:
-        file.refuse("its compressed bytes are damaged.", member.name)
+        file.refuse("its compressed bytes are damaged.", member.name, kind="member")
     if not unpack.eof or filled != member.size:
-        file.refuse(f"it has {filled} bytes, and the directory says {member.size}.", member.name)
+        file.refuse(f"it has {filled} bytes, and the directory says {member.size}.", member.name, kind="member")
     if at < len(source) or pending or unpack.unused_data:
-        file.refuse("bytes follow the end of its compressed bytes.", member.name)
+        file.refuse("bytes follow the end of its compressed bytes.", member.name, kind="member")
     check(file, member, out.data)
     return out.data
 
@@ -283,4 +301,4 @@ def inflate(file: File, member: Member, stored: numpy.ndarray[tuple[int], numpy.
 def check(file: File, member: Member, content: memoryview) -> None:
     """FormatError if the bytes have another checksum than the directory says."""
     if zlib.crc32(content) != member.crc:
-        file.refuse("its checksum is wrong: the bytes have changed since it was written.", member.name)
+        file.refuse("its checksum is wrong: the bytes have changed since it was written.", member.name, kind="member")

@@ -38,9 +38,11 @@ class File:
         self.start = min(start, _native.file_size(handle))
         self.size = _native.file_size(handle) - self.start
 
-    def refuse(self, problem: str, tensor: str | None = None, *, fix: str | None = None) -> NoReturn:
+    def refuse(
+        self, problem: str, tensor: str | None = None, *, kind: str = "tensor", fix: str | None = None
+    ) -> NoReturn:
         """Raise the FormatError that says what is wrong with the file, or with one of its tensors."""
-        where = self.name if tensor is None else f"{self.name}: tensor {shown(tensor)}"
+        where = self.name if tensor is None else f"{self.name}: {kind} {shown(tensor)}"
         raise FormatError(message("bridge.load", f"{where}: {problem}", fix=fix))
 
     def read(self, offset: int, size: int) -> bytes:
@@ -94,10 +96,10 @@ class File:
         """Bytes of such an array. FormatError if there can be none."""
         if len(shape) > MAX_NDIM:
             self.refuse(f"it has {len(shape)} axes; {MAX_NDIM} are the most.", tensor)
-        nbytes = math.prod(shape) * dtype.size
-        if nbytes > _MAX_BYTES or any(extent > _MAX_BYTES for extent in shape):
+        # Empty arrays as well: nobody else could hold a view of such a shape.
+        if math.prod(extent or 1 for extent in shape) * dtype.size > _MAX_BYTES:
             self.refuse("its shape has more elements than can be counted.", tensor)
-        return nbytes
+        return math.prod(shape) * dtype.size
 
     def is_aligned(self, offset: int, size: int) -> bool:
         """Whether the bytes at `offset` lie at a multiple of `size` in memory."""
@@ -134,7 +136,7 @@ def opened(file: Any) -> File:
 
 def _open_path(path: str | bytes) -> File:
     name = printable(os.fsdecode(path))
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISREG(mode):
@@ -145,7 +147,6 @@ def _open_path(path: str | bytes) -> File:
             raise FormatError(
                 message("bridge.load", f"{name}: it is no regular file.", fix="open it and pass the file")
             )
-        os.set_blocking(descriptor, True)
         with os.fdopen(os.dup(descriptor), "rb") as pipe:
             return _whole(pipe.read(), name)
     finally:

@@ -197,6 +197,8 @@ def _dtype(file: File, tensor: str | None, descr: str, anonymous: Dtype | None) 
     if kind in _REFUSED:
         file.refuse(f"{_REFUSED[kind]}.", tensor)
     size = int(digits or "0")
+    if (kind, size) == ("f", 1):  # what NumPy writes for the one float8 that ml_dtypes calls a float
+        return anonymous or DTYPES["float8_e5m2"], False
     if kind == "V":
         return _anonymous(file, tensor, size, anonymous), False
     name = "bool" if (kind, size) == ("b", 1) else f"{_KINDS.get(kind)}{8 * size}"

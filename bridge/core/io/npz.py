@@ -46,7 +46,7 @@ def entries(file: File, *, dtype: Dtype | None, max_ratio: float, listed: bool =
     found: dict[str, Entry] = {}
     for member in members(file, max_ratio=max_ratio):
         if not member.name.endswith(_EXTENSION):
-            file.refuse("it is no npy file.", member.name)
+            file.refuse("it is no npy file.", member.name, kind="member")
         name = member.name.removesuffix(_EXTENSION)
         if name in found:
             file.refuse(f"two members are called {shown(name)}.")

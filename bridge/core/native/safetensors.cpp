@@ -335,15 +335,18 @@ class Parser {
 std::string bytes(uint64_t n) { return std::to_string(n) + (n == 1 ? " byte" : " bytes"); }
 
 uint64_t size_of(const Header& h, const Tensor& t) {
-  uint64_t n = 1;
-  bool overflow = false;
-  for (int i = 0; i < t.ndim; ++i)
-    overflow |=
-        __builtin_mul_overflow(n, static_cast<uint64_t>(h.extents[t.first_extent + static_cast<size_t>(i)]), &n);
-  overflow |= __builtin_mul_overflow(n, uint64_t{t.type->bits}, &n);
+  int64_t bits = t.type->bits;
+  bool overflow = false, empty = false;
+  for (int i = 0; i < t.ndim; ++i) {
+    int64_t extent = h.extents[t.first_extent + static_cast<size_t>(i)];
+    empty |= extent == 0;
+    // An empty array as well: nobody else could hold a view of such a shape.
+    overflow |= extent != 0 && __builtin_mul_overflow(bits, extent, &bits);
+  }
   if (overflow) throw Problem(std::string(t.name), "its shape has more elements than can be counted.");
-  if (n % 8) throw Problem(std::string(t.name), "its elements do not fill whole bytes.");
-  return n / 8;
+  if (empty) return 0;
+  if (bits % 8) throw Problem(std::string(t.name), "its elements do not fill whole bytes.");
+  return static_cast<uint64_t>(bits / 8);
 }
 
 // The tensors, in the order of their bytes, lie side by side from the first byte to the last.
