@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -14,6 +15,7 @@ from exchange.arrays import FOREIGN, address, aligned, counting, make, values
 from isolated import run_code
 
 import bridge
+from bridge.core.memory import NATIVE
 
 CASES = (
     Case(
@@ -46,7 +48,6 @@ CASES = (
         "bfloat16 saved as .npy comes back as raw bytes, float8 not at all.",
         "Files keep the name of the dtype.",
         ("jax-ml/ml_dtypes#41", "jax-ml/ml_dtypes#148", "jax-ml/ml_dtypes#216"),
-        later="files",
     ),
     Case(
         "D07",
@@ -120,7 +121,6 @@ CASES = (
         "bfloat16 and float8 of a safetensors file need a detour, because NumPy stands in the middle.",
         "Files are read into arrays by their bytes, dtype and shape.",
         ("safetensors/safetensors#436", "safetensors/safetensors#598", "safetensors/safetensors#683"),
-        later="files",
     ),
     Case(
         "D23",
@@ -151,7 +151,6 @@ CASES = (
         "A float64 .npy file was loaded as complex64.",
         "Files are read in the dtype that they name.",
         ("ml-explore/mlx#2958",),
-        later="files",
     ),
     Case(
         "D28",
@@ -587,3 +586,50 @@ def test_D28_bfloat16_of_the_gpu_passes_through():
     again = bridge.to("torch", x, copy=True)
     assert again.data_ptr() != x.data_ptr()
     assert again.device == x.device
+
+
+# ------------------------------------------------------------------------------------------------ files (D06, D22, D27)
+
+#: Every dtype that NumPy does not have by itself.
+OTHERS = [name for name in bridge.core.dtypes.DTYPES if name not in NATIVE]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_D06_npy_keeps_the_dtype(name: str, tmp_path: Path):
+    """Saved and loaded by bridge, and loaded by NumPy: the dtype that it was, bit by bit."""
+    x = np.array([0, 1, 1, 0]).astype(getattr(ml_dtypes, name))
+    bridge.save(tmp_path / "x", bridge.from_(x))
+    for back in (bridge.load(tmp_path / "x.npy"), np.load(tmp_path / "x.npy")):
+        assert np.asarray(back).dtype == x.dtype
+        assert np.asarray(back).tobytes() == x.tobytes()
+
+
+def test_D06_what_others_saved_as_raw_bytes_is_read_with_its_name(tmp_path: Path):
+    """numpy.save writes 'V2'; dtype= says what it was."""
+    x = np.arange(4).astype(BFLOAT16)
+    np.save(tmp_path / "x.npy", x)
+    with pytest.raises(bridge.FormatError, match="the file does not say of what dtype"):
+        bridge.load(tmp_path / "x.npy")
+    assert np.asarray(bridge.load(tmp_path / "x.npy", dtype="bfloat16")).tobytes() == x.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "float8_e5m2"])
+def test_D22_safetensors_go_from_framework_to_framework(dtype: str, tmp_path: Path):
+    """A file of torch becomes an array of its own dtype, over the bytes of the file, and goes on to jax."""
+    import torch
+    from safetensors.torch import save_file
+
+    tensor = torch.tensor([0.5, 1, -2, 4]).to(getattr(torch, dtype))
+    save_file({"a": tensor}, tmp_path / "x.safetensors")
+    a = bridge.load(tmp_path / "x.safetensors")["a"]
+    assert a.dtype.name == dtype
+    assert np.asarray(bridge.to("jax", a)).tobytes() == tensor.view(torch.uint8).numpy().tobytes()
+    bridge.save_safetensors(tmp_path / "y", {"a": a})
+    assert np.asarray(bridge.load(tmp_path / "y.safetensors")["a"]).tobytes() == np.asarray(a).tobytes()
+
+
+@pytest.mark.parametrize("name", sorted(NATIVE))
+def test_D27_npy_is_read_in_the_dtype_that_it_names(name: str, tmp_path: Path):
+    """Every dtype that NumPy writes comes back as itself: float64 is no complex64 of the same size."""
+    np.save(tmp_path / "x.npy", np.ones(3, name))
+    assert bridge.load(tmp_path / "x.npy").dtype.name == name
