@@ -168,7 +168,7 @@ def measured(folder: Path, gigabytes: float, *, rounds: int) -> list[Row]:
         Row(name="open 1,000 tensors: new memory", ours=int(grown), peer_name=limit, peer=1e6, target=1.0, unit="bytes")
     )
     os.unlink(large)
-    half = {f"layer.{i}": piece for i in range(max(1, count // 2))}
+    half = {f"layer.{i}": piece.copy() for i in range(max(1, count // 2))}
     between = lambda: (gc.collect(), os.sync())  # noqa: E731
     rows.append(
         against_best("save and sync half of it", timed(saving(folder, half), rounds=rounds, between=between), 1.1)

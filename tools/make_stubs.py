@@ -97,6 +97,7 @@ FUNCTIONS = {
     "set_kernel_log": "(callback: Callable[[str], object] | None) -> None",
     "set_memory_limit": "(limit: int) -> int",
     "set_thread_count": "(n: int) -> None",
+    "start_writing": "(fd: int, offset: int, size: int, /) -> None",
     "storage_address": "(a: array, /) -> int",
     "take_capsule": "(capsule: Capsule, /) -> Capsule",
     "thread_count": "() -> int",

@@ -119,6 +119,7 @@ def _array(file: File, each: Tensor, *, dequantize: bool) -> array:
     if each.type not in DEQUANTISE:
         known = ", ".join(DEQUANTISE)
         file.refuse(f"bridge cannot dequantise {each.type}, only {known}.", each.name, fix="dequantize=False")
+    file.checked_size(float32, each.shape, each.name)
     kernel = DEQUANTISE[each.type]
     return lazily(
         lambda raw: kernel(raw.reshape(-1, size)).astype(numpy.float32, copy=False).reshape(each.shape),

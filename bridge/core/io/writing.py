@@ -7,8 +7,9 @@ import itertools
 import os
 import secrets
 import stat
+import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from bridge.core import _native
@@ -22,6 +23,9 @@ __all__ = ["Part", "as_arrays", "bytes_of", "destination", "write"]
 Part: TypeAlias = Any
 
 _BATCH = 512  # buffers to a system call; POSIX lets systems stop at 16, Linux and macOS take 1024
+#: Bytes to a system call. The disk begins with each piece while the next is written, so that fsync waits for little.
+_PIECE = 8 << 20
+_LARGE = 64 << 20
 
 
 def destination(file: Any, extension: str) -> Any:
@@ -81,11 +85,27 @@ def write(file: Any, parts: Iterable[Part]) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.replace(temporary, path)
+        _replace(temporary, path, old)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _replace(temporary: str, path: str, old: os.stat_result | None) -> None:
+    """Put the new file in the place of the old one, whose pages go on another thread if they are many.
+
+    To free them can take a third of the time that writing the new ones took.
+    """
+    kept = None
+    if old is not None and old.st_size > _LARGE:
+        with contextlib.suppress(OSError):
+            kept = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        os.replace(temporary, path)
+    finally:
+        if kept is not None:
+            threading.Thread(target=os.close, args=(kept,), daemon=True).start()
 
 
 def _temporary(path: str) -> str:
@@ -105,23 +125,35 @@ def _keep_owner(descriptor: int, old: os.stat_result) -> None:
 
 def _write_all(descriptor: int, parts: Iterable[Part]) -> None:
     waiting: deque[memoryview] = deque()
+    size = at = 0
     for part in parts:
         view = memoryview(part).cast("B")
         if len(view):
             waiting.append(view)
-        if len(waiting) >= _BATCH:
-            _write_some(descriptor, waiting)
+            size += len(view)
+        while size >= _PIECE or len(waiting) >= _BATCH:
+            written = _write_some(descriptor, waiting)
+            _native.start_writing(descriptor, at, written)
+            size, at = size - written, at + written
     while waiting:
         _write_some(descriptor, waiting)
 
 
-def _write_some(descriptor: int, waiting: deque[memoryview]) -> None:
-    batch: Sequence[memoryview] = list(itertools.islice(waiting, _BATCH))
-    written = os.writev(descriptor, batch)
-    while waiting and written >= len(waiting[0]):
-        written -= len(waiting.popleft())
-    if written:
-        waiting[0] = waiting[0][written:]
+def _write_some(descriptor: int, waiting: deque[memoryview]) -> int:
+    """Give the system a piece of what waits, and take away what it took."""
+    batch: list[memoryview] = []
+    room = _PIECE
+    for view in itertools.islice(waiting, _BATCH):
+        batch.append(view[:room])
+        room -= len(batch[-1])
+        if room == 0:
+            break
+    written = taken = os.writev(descriptor, batch)
+    while waiting and taken >= len(waiting[0]):
+        taken -= len(waiting.popleft())
+    if taken:
+        waiting[0] = waiting[0][taken:]
+    return written
 
 
 def _write_to(file: Any, view: memoryview) -> None:

@@ -278,6 +278,24 @@ PyObject* safetensors_types(PyObject*, PyObject*) {
   });
 }
 
+PyObject* start_writing(PyObject*, PyObject* const* args, Py_ssize_t n) {
+  return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
+    if (n != 3) raise_type("start_writing() takes 3 arguments");
+    int fd = static_cast<int>(PyLong_AsLong(args[0]));
+    long long offset = PyLong_AsLongLong(args[1]), size = PyLong_AsLongLong(args[2]);
+    if (PyErr_Occurred()) throw PythonError{};
+#ifdef __linux__
+    {
+      ReleaseGil released;
+      sync_file_range(fd, offset, size, SYNC_FILE_RANGE_WRITE);  // a hint: whether it worked, fsync will tell
+    }
+#else
+    (void)fd, (void)offset, (void)size;
+#endif
+    Py_RETURN_NONE;
+  });
+}
+
 PyObject* read_file(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
     if (n != 3) raise_type("read_file() takes 3 arguments");
@@ -313,6 +331,10 @@ PyMethodDef methods[] = {
     {"map_array", fast(map_array), METH_FASTCALL,
      "map_array(file, offset, dtype, shape, columns=False, /)\n--\n\nA read-only array over the bytes from `offset`, "
      "row-major or column-major. It holds the mapping."},
+    {"start_writing", fast(start_writing), METH_FASTCALL,
+     "start_writing(fd, offset, size, /)\n--\n\nA hint that these bytes of a file can go to the disk now; nothing "
+     "waits "
+     "for it."},
     {"map_safetensors", fast(map_safetensors), METH_FASTCALL,
      "map_safetensors(file, start, /)\n--\n\n(arrays by name, metadata or None, [(name, dtype, shape), ...]) of a "
      "safetensors file that begins at `start`. The arrays named\nin the list are flat bytes: packed or misaligned "
