@@ -73,6 +73,7 @@ NPY = [
     ("shape is a number", npy(shape="6")),
     ("extents beyond 64 bits", npy(shape="(99999999999999999999, 9)")),
     ("product of extents overflows", npy(shape="(4294967296, 4294967296)")),
+    ("empty, of extents that overflow", npy(shape="(0, 4611686018427387904, 4)", data=b"")),
     ("33 axes", npy(shape=str((1,) * 33), data=bytes(4))),
     ("fortran_order no flag", npy(order="None")),
 ]  # fmt: skip
@@ -151,6 +152,7 @@ SAFETENSORS = [
     ("hole between two", safetensors({"a": tensor(), "b": tensor(32, 56)}, bytes(56))),
     ("bytes after the last", safetensors(ONE, bytes(25))),
     ("no whole bytes", safetensors({"a": tensor(0, 2, (3,), "F4")}, bytes(2))),
+    ("empty, of extents that overflow", safetensors({"a": tensor(0, 0, (0, 2**62, 4))})),
     ("33 axes", safetensors({"a": tensor(0, 4, (1,) * 33)}, bytes(4))),
 ]  # fmt: skip
 
@@ -179,6 +181,7 @@ GGUF = [
     ("five axes", gguf([info(dims=(1,) * 5)])),
     ("2^32 axes", gguf([text("a") + struct.pack("<I", 0xFFFFFFFF)])),
     ("product of extents overflows", gguf([info(dims=(2**40, 2**40))])),
+    ("empty, of extents that overflow", gguf([info(dims=(0, 2**62, 4))])),
     ("beyond the end", gguf([info(offset=1 << 20)])),
     ("offset not aligned", gguf([info(offset=4)])),
     ("offset beyond 63 bits", gguf([info(offset=2**64 - 32)])),

@@ -19,6 +19,7 @@ def expected() -> dict[tuple[str, str], str]:
 
 
 ERRORS = expected()
+OVERFLOW = "empty, of extents that overflow"
 
 
 @pytest.mark.parametrize("case", DAMAGED, ids=lambda case: f"{case.format}-{case.what}")
@@ -44,7 +45,7 @@ def test_reference_library_refuses_no_file_that_is_taken(case: Damaged):
     from safetensors import SafetensorError, deserialize
 
     ours_alone = {
-        *("two metadata entries of one name", "33 axes", "dtype that bridge has not"),
+        *("two metadata entries of one name", "33 axes", "dtype that bridge has not", OVERFLOW),
         "header begins with a space",  # against the format's description
     }
     if case.what in ours_alone:

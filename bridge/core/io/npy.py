@@ -14,13 +14,13 @@ from typing import Any
 
 from bridge.core import _native
 from bridge.core._native import DTYPES, Dtype, array
-from bridge.core.dtypes import to_numpy
+from bridge.core.dtypes import as_dtype, to_numpy
 from bridge.core.errors import DTypeError, message
 from bridge.core.io.files import File
 from bridge.core.io.writing import Part, bytes_of
 from bridge.core.memory import NATIVE
 
-__all__ = ["MAGIC", "Header", "header_at", "parts", "read"]
+__all__ = ["MAGIC", "Header", "header_at", "parts", "read", "wanted_dtype"]
 
 MAGIC = b"\x93NUMPY"
 _ALIGNMENT = 64  # of the first element in the file
@@ -259,12 +259,6 @@ def wanted_dtype(dtype: Any) -> Dtype | None:
     if dtype is None:
         return None
     try:
-        return _native._dtype(dtype) if isinstance(dtype, str) and dtype in DTYPES else _as_dtype(dtype)
+        return as_dtype(dtype)
     except DTypeError as error:
         raise DTypeError(message("bridge.load", str(error).partition("] ")[2].splitlines()[0])) from None
-
-
-def _as_dtype(dtype: Any) -> Dtype:
-    from bridge.core.dtypes import as_dtype
-
-    return as_dtype(dtype)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy
 
+from bridge.core import _native
 from bridge.core._native import Dtype, array
 from bridge.core.dtypes import to_numpy, uint8
 from bridge.core.io import npy
@@ -96,9 +97,7 @@ def _array(file: File, one: Entry, *, verify: bool) -> array:
 
     values = lazily(unpacked, raw, header.dtype, header.shape)
     if verify:
-        from bridge.core._native import eval as evaluate
-
-        evaluate(values)
+        _native.eval(values)
     return values
 
 

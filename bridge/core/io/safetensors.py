@@ -13,6 +13,7 @@ from typing import Any
 
 from bridge.core import _native
 from bridge.core._native import Dtype, array
+from bridge.core.dtypes import to_numpy
 from bridge.core.errors import DTypeError, message
 from bridge.core.io.files import File, lazily
 from bridge.core.io.packed import joined_nibbles, split_nibbles
@@ -36,8 +37,6 @@ def _meant(raw: array, dtype: Dtype, shape: tuple[int, ...]) -> array:
     """The array of packed or misaligned bytes, made when it is evaluated."""
     if dtype.name == "float4_e2m1fn":
         return lazily(lambda flat: split_nibbles(flat, dtype).reshape(shape), raw, dtype, shape)
-    from bridge.core.dtypes import to_numpy
-
     return lazily(lambda flat: flat.view(to_numpy(dtype)).reshape(shape), raw, dtype, shape)
 
 
