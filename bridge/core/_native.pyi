@@ -220,7 +220,9 @@ def set_memory_limit(limit: int) -> int:
 def set_thread_count(n: int) -> None:
     """Use n threads from the next kernel on."""
 
-def start_writing(fd: int, offset: int, size: int, /) -> None: ...
+def start_writing(fd: int, offset: int, size: int, /) -> None:
+    """A hint that these bytes of a file can go to the disk now; nothing waits for it."""
+
 def storage_address(a: array, /) -> int:
     """Address of a's first element. Evaluates."""
 
