@@ -46,7 +46,7 @@ def test_thread_count() -> None:
 
 
 def test_python_threads_share_the_pool() -> None:
-    """Four threads at once (ctypes releases the GIL): one has the pool, the others run inline; all are right."""
+    """Four threads at once (ctypes releases the GIL): the pool works for all of them, and all are right."""
     library().test_set_threads(4)
     kernels = [big_kernel() for _ in range(4)]
     kernels[0][0].run()

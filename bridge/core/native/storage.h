@@ -6,7 +6,7 @@
 //
 // Locks. The GIL comes first: it guards nodes and everything that is said to be under it. Below it are four that are held
 // for a few instructions each: the index of leased storages (storage.cpp), the allocator (memory.cpp), the waiting threads
-// (eval.cpp), the texts of holders (exchange.cpp). Who holds one of them takes no other, waits for nothing and runs no
+// (stream.cpp), the texts of holders (exchange.cpp). Who holds one of them takes no other, waits for nothing and runs no
 // Python code; only a fork takes two, in the order of this list (prepare_for_forks). Who waits for another thread
 // (wait_for_pins, a node that another thread computes) has released the GIL and holds no lock.
 #pragma once
