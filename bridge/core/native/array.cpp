@@ -3,6 +3,7 @@
 #include <structmember.h>
 
 #include "eval.h"
+#include "iterator.h"
 #include "sanitize.h"
 
 namespace bridge {
@@ -267,17 +268,6 @@ PyObject* array_item(PyObject* self, Py_ssize_t i) {
   }
   Ref key(PyLong_FromSsize_t(i));
   return key ? array_subscript(self, key.get()) : nullptr;
-}
-
-PyObject* array_iter(PyObject* self) {
-  if (node_of(self)->ndim == 0) {
-    PyErr_SetString(PyExc_TypeError, "iteration over a 0-d array");
-    return nullptr;
-  }
-  return guard(static_cast<PyObject*>(nullptr), [&] {
-    evaluated_node(self);  // once, not once an element
-    return PySeqIter_New(self);
-  });
 }
 
 int array_contains(PyObject* self, PyObject* value) {

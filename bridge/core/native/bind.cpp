@@ -8,13 +8,16 @@
 #include "eval.h"
 #include "front.h"
 #include "host.h"
+#include "index.h"
 #include "isa.h"
+#include "iterator.h"
 #include "mapped.h"
 #include "memory.h"
 #include "placed.h"
 #include "primitive.h"
 #include "random.h"
 #include "stream.h"
+#include "take.h"
 #include "threads.h"
 
 namespace nb = nanobind;
@@ -185,6 +188,11 @@ PyMethodDef methods[] = {
      "_buffer(a)\n--\n\nAddress and size in bytes of the buffer that holds a's elements; None if it is not computed."},
     {"next_key", next_key, METH_O,
      "next_key(state, /)\n--\n\nA fresh key from the one in the list `state`, which another takes the place of."},
+    {"true_places", true_places_of, METH_O,
+     "true_places(mask, /)\n--\n\nPositions of the true elements in row-major order, int32 or int64. Evaluates."},
+    {"updated_at", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(updated_at)), METH_FASTCALL,
+     "updated_at(a, key, value, name, /)\n--\n\na.at[key].name(value): add, subtract, multiply, divide, maximum or "
+     "minimum."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -210,6 +218,7 @@ NB_MODULE(_native, m) {
   isa();  // an unknown BRIDGE_ISA is an error of the import
   try {
     make_array_types(m.ptr());
+    make_iterator_type(m.ptr());
     make_primitive_type(m.ptr());
     add_doors(m.ptr());
     add_capsules(m.ptr());

@@ -14,6 +14,7 @@
 #include "scan.h"
 #include "sort.h"
 #include "stream.h"
+#include "take.h"
 
 namespace bridge {
 namespace {
@@ -365,27 +366,27 @@ void check_region(const Node* a, const int64_t* start, const int64_t* step, cons
 
 PyObject* call_slice(Args args, Py_ssize_t n, PyObject* names) {
   static const char* const kNames[] = {"a", "start", "step", "count", "stream"};
-  auto p = parse("slice", kNames, 4, 4, args, n, names);
-  NodeRef a = need_array(p.values[0], "slice");
+  auto p = parse("strided_slice", kNames, 4, 4, args, n, names);
+  NodeRef a = need_array(p.values[0], "strided_slice");
   int64_t start[kMaxNdim], step[kMaxNdim], count[kMaxNdim];
-  need_axes(p.values[1], a.get(), start, "slice");
-  need_axes(p.values[2], a.get(), step, "slice");
-  need_axes(p.values[3], a.get(), count, "slice");
-  check_region(a.get(), start, step, count, "slice");
+  need_axes(p.values[1], a.get(), start, "strided_slice");
+  need_axes(p.values[2], a.get(), step, "strided_slice");
+  need_axes(p.values[3], a.get(), count, "strided_slice");
+  check_region(a.get(), start, step, count, "strided_slice");
   return wrap(make_slice(a.get(), start, step, count));
 }
 
 PyObject* call_slice_update(Args args, Py_ssize_t n, PyObject* names) {
   static const char* const kNames[] = {"a", "b", "start", "step", "stream"};
-  auto p = parse("slice_update", kNames, 4, 4, args, n, names);
-  NodeRef a = need_array(p.values[0], "slice_update"), b = need_array(p.values[1], "slice_update");
+  auto p = parse("strided_update", kNames, 4, 4, args, n, names);
+  NodeRef a = need_array(p.values[0], "strided_update"), b = need_array(p.values[1], "strided_update");
   int64_t start[kMaxNdim], step[kMaxNdim];
-  need_axes(p.values[2], a.get(), start, "slice_update");
-  need_axes(p.values[3], a.get(), step, "slice_update");
+  need_axes(p.values[2], a.get(), start, "strided_update");
+  need_axes(p.values[3], a.get(), step, "strided_update");
   if (b->ndim != a->ndim)
-    raise_value(
-        message("bridge.slice_update", "the update has another number of axes.", describe(b.get()), describe(a.get())));
-  check_region(a.get(), start, step, b->shape, "slice_update");
+    raise_value(message("bridge.strided_update", "the update has another number of axes.", describe(b.get()),
+                        describe(a.get())));
+  check_region(a.get(), start, step, b->shape, "strided_update");
   return wrap(make_slice_update(a.get(), start, step, b->shape, b.get()));
 }
 
@@ -419,8 +420,6 @@ constexpr Entry kEntries[] = {
     {"cast", call_cast},
     {"arange", call_arange},
     {"full", call_full},
-    {"slice", call_slice},
-    {"slice_update", call_slice_update},
     {"view", call_view},
     {"contiguous", call_contiguous},
     {"after", call_after},
@@ -428,6 +427,20 @@ constexpr Entry kEntries[] = {
     {"random_sample", call_random_sample},
     {"random_integers", call_random_integers},
     {"random_permutation", call_random_permutation},
+    {"slice", call_slice},
+    {"slice_update", call_slice_update},
+    {"strided_slice", call_slice},
+    {"strided_update", call_slice_update},
+    {"gather", call_gather},
+    {"scatter", call_scatter<Combine::set>},
+    {"scatter_add", call_scatter<Combine::add>},
+    {"scatter_multiply", call_scatter<Combine::multiply>},
+    {"scatter_divide", call_scatter<Combine::divide>},
+    {"scatter_maximum", call_scatter<Combine::maximum>},
+    {"scatter_minimum", call_scatter<Combine::minimum>},
+    {"take", call_take},
+    {"take_along_axis", call_take_along_axis},
+    {"put_along_axis", call_put_along_axis},
 };
 
 }  // namespace
