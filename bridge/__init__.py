@@ -95,7 +95,6 @@ from bridge.core.interop import asarray, explain, from_, record, to
 from bridge.core.lattice import DtypeCategory, can_cast, finfo, iinfo, isdtype, issubdtype
 from bridge.core.namespace import API_VERSION as __array_api_version__
 from bridge.core.namespace import array_namespace_info as __array_namespace_info__
-from bridge.core.ops import fast, fft, linalg, random
 from bridge.core.ops.arithmetic import (
     abs,
     add,
@@ -205,7 +204,6 @@ from bridge.core.ops.exponential import (
     sqrt,
 )
 from bridge.core.ops.index import astype
-from bridge.core.ops.linalg import norm as matrix_norm
 from bridge.core.ops.misc import bartlett, blackman, hamming, hanning, meshgrid, nan_to_num, pad
 from bridge.core.ops.neighbours import nextafter
 from bridge.core.ops.reduce import (
@@ -286,8 +284,9 @@ from bridge.hookspecs import hookimpl
 protocols.attach()
 
 if TYPE_CHECKING:
-    from bridge import metal
+    from bridge import fast, fft, linalg, metal, random
     from bridge.core.io import load, save, save_gguf, save_safetensors, savez, savez_compressed
+    from bridge.core.ops.linalg import norm as matrix_norm
 
 __version__ = "0.1.0"
 
@@ -299,18 +298,25 @@ integer, number, generic = DtypeCategory.integer, DtypeCategory.number, DtypeCat
 newaxis = None
 euler_gamma = 0.5772156649015329
 
-
-_FILES = frozenset({"load", "save", "save_gguf", "save_safetensors", "savez", "savez_compressed"})
+# What is imported when it is first used: namespaces, and single names of a module.
+_NAMESPACES = ("fast", "fft", "linalg", "metal", "random")
+_LATER = {
+    "matrix_norm": ("bridge.core.ops.linalg", "norm"),
+    **{
+        name: ("bridge.core.io", name)
+        for name in ("load", "save", "save_gguf", "save_safetensors", "savez", "savez_compressed")
+    },
+}
 
 
 def __getattr__(name: str) -> Any:
-    """`bridge.metal` and what works with files are imported when they are first used."""
     import importlib
 
-    if name == "metal":
-        return importlib.import_module("bridge.metal")
-    if name in _FILES:
-        globals()[name] = getattr(importlib.import_module("bridge.core.io"), name)
+    if name in _NAMESPACES:
+        return importlib.import_module(f"bridge.{name}")
+    if name in _LATER:
+        module, there = _LATER[name]
+        globals()[name] = getattr(importlib.import_module(module), there)
         return globals()[name]
     raise AttributeError(f"module 'bridge' has no attribute '{name}'")
 

@@ -78,6 +78,7 @@ FUNCTIONS = (
     Function("arccosh", mp.acosh, (1, 3), low=1),
     Function("arctanh", mp.atanh, (-1, 1), low=-1, high=1),
     Function("erf", mp.erf, (-6, 6)),
+    Function("erfinv", mp.erfinv, (-1, 1), low=-1, high=1),
     Function("sigmoid", lambda x: 1 / (1 + mp.exp(-x)), (-20, 20)),
     Function("power", _power, (0, 20), operands=2),
     Function("sqrt", mp.sqrt, (0, 4), low=0),

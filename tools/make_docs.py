@@ -18,8 +18,10 @@ from typing import Any
 import bridge
 from bridge.core import dtypes, promotion
 from bridge.core.memory import NATIVE
-from bridge.core.ops import linalg
+from bridge.core.ops import linalg, load
 from bridge.core.ops.declare import PRIMITIVES, Declaration
+
+load()  # every primitive
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 NAMES = [row.name for row in dtypes.TABLE if row.kind != "held"]

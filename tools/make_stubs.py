@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from bridge.core import _native
+from bridge.core.ops import load
 from bridge.core.ops.declare import PRIMITIVES
 from bridge.core.ops.methods import METHODS, PROPERTIES
+
+load()  # every primitive
 
 STUB = Path(__file__).resolve().parent.parent / "bridge" / "core" / "_native.pyi"
 WIDTH = 120

@@ -167,7 +167,8 @@ EXACT |= {"greater", "greater_equal", "logical_and", "logical_or", "bitwise_and"
 EXACT |= {"left_shift", "right_shift", "signbit", "copysign"}
 COMPLEX_INEXACT = {"sign", "sqrt", "square", "multiply", "reciprocal", "divide", "abs"}  # NumPy multiplies with FMA
 # Units in the last place; measured over the whole range (test_accuracy.py).
-FLOAT32_ULP = {"exp": 1.0, "log": 0.9, "log2": 0.9, "log10": 0.75, "tanh": 1.5, "sigmoid": 2.6, "erf": 1.3, "rsqrt": 1.5}
+FLOAT32_ULP = {"exp": 1.0, "log": 0.9, "log2": 0.9, "log10": 0.75}
+FLOAT32_ULP |= {"tanh": 1.5, "sigmoid": 2.6, "erf": 1.3, "rsqrt": 1.5}
 OTHER_FLOAT32_ULP = 0.51
 FLOAT64_ULP = {"erfinv": 5.0}  # SciPy itself is 2.3 units off (tests/core/test_misc.py asks mpmath)
 

@@ -1,8 +1,12 @@
 """The op vocabulary, one module a family.
 
-Importing it declares every primitive, puts the functions that take `stream=` on it as a whole, and puts the methods
-on `bridge.array`.
+Importing it declares the primitives, puts the functions that take `stream=` on it as a whole, and puts the methods on
+`bridge.array`. The families of LATER are namespaces of their own (`bridge.linalg`) and are imported when they are first
+used; `load()` imports them all, for whoever walks through every primitive.
 """
+
+import importlib
+from types import ModuleType
 
 from bridge.core.ops import (
     arithmetic,
@@ -14,22 +18,19 @@ from bridge.core.ops import (
     create,
     einsum,
     exponential,
-    fast,
-    fft,
     index,
-    linalg,
     methods,
     misc,
-    placed,
-    random,
     neighbours,
-    random,
+    placed,
     reduce,
     scan,
     shape,
     sort,
     trigonometric,
 )
+
+LATER = ("fast", "fft", "linalg", "random")
 
 __all__ = [
     "arithmetic",
@@ -55,5 +56,18 @@ __all__ = [
     "trigonometric",
 ]
 
-placed.replace(globals()[name] for name in __all__)
+
+def load() -> None:
+    """Import the families that are imported at first use, so that PRIMITIVES has every primitive."""
+    for name in LATER:
+        importlib.import_module(f"bridge.core.ops.{name}")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in LATER:
+        return importlib.import_module(f"bridge.core.ops.{name}")
+    raise AttributeError(f"module 'bridge.core.ops' has no attribute '{name}'")
+
+
+placed.replace(globals()[name] for name in __all__ if name not in LATER)
 methods.attach()

@@ -240,6 +240,10 @@ def signature_of(name: str) -> inspect.Signature:
 
 def named(name: str) -> Primitive:
     """The native callable of a primitive. Primitives pickle as a call of this."""
+    if name not in PRIMITIVES:  # of a family that is imported at first use
+        from bridge.core import ops
+
+        ops.load()
     return PRIMITIVES[name].call
 
 

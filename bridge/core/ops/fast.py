@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from bridge.core._native import Dtype, array, result_type
 from bridge.core.dtypes import FLOATING, INTEGER, bool_, float32, float64
 from bridge.core.errors import BridgeError, DTypeError, message
+from bridge.core.ops import placed
 from bridge.core.ops.arithmetic import maximum, multiply, square, subtract
 from bridge.core.ops.compare import equal, less_equal, where
 from bridge.core.ops.contract import matmul
@@ -508,3 +509,6 @@ def _refuse_kernel(op: str, language: str) -> NoReturn:
     raise BridgeError(
         message(f"bridge.fast.{op}", f"bridge runs no kernels in {language}", fix="write it with operations of bridge")
     )
+
+
+placed.replace([sys.modules[__name__]])

@@ -11,6 +11,7 @@ Names and arguments are MLX's and those of the Python array API.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from bridge.core.dtypes import COMPLEX, complex64, complex128, float32, float64
 from bridge.core.errors import DTypeError, message
 from bridge.core.held import check_computed
 from bridge.core.ops import fft_frames as parts
+from bridge.core.ops import placed
 from bridge.core.ops.arithmetic import conjugate, divide, multiply, real, square
 from bridge.core.ops.compare import greater, where
 from bridge.core.ops.create import arange, zeros
@@ -444,3 +446,6 @@ def _frequency_steps(name: str, n: int, dtype: Any, stream: Stream) -> array:
     if n < 1:
         raise ValueError(message(f"bridge.fft.{name}", "at least one point is needed.", got=f"n={n}"))
     return arange(0, n, 1, dtype or float32, stream=stream)
+
+
+placed.replace([sys.modules[__name__]])
