@@ -51,7 +51,7 @@ RESULTS = {
     "logical": "bool",
     "abs": "promoted; complex: its real dtype",
     "select": "promoted from the last two",
-    "sum": "the same; below 32 bits: int32 or uint32",
+    "sum": "the same; below 32 bits: int32 or uint32; int64 or uint64 of more than 2^31 - 1 elements",
     "index": "int32; int64 of more than 2^31 - 1 elements",
 }
 FAMILIES = {

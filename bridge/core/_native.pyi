@@ -257,7 +257,6 @@ def _close_stream(number: int, /) -> None:
     """Ends the stream's thread once its work is done, and frees the number."""
 
 def _dtype(name: str, /) -> Dtype: ...
-
 def _end_streams() -> None:
     """Ends the threads of all streams: at exit."""
 
@@ -541,8 +540,9 @@ class array:
     ) -> array:
         """Standard deviation: the square root of `var`."""
     def sum(self, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array:
-        """Sum; 0 over no elements. bool and small integers are summed in 32 bits: int32, or uint32 for unsigned.
-        The error in float32 is at most 4 units in the last place of the sum of magnitudes, however long it is.
+        """Sum; 0 over no elements. bool and small integers are summed in 32 bits: int32, or uint32 for unsigned;
+        in 64 bits if there are more than 2^31 - 1 elements. The error in float32 is at most 4 units in the last
+        place of the sum of magnitudes, however long it is.
         """
     def swapaxes(self, axis1: int, axis2: int, *, stream: Stream = None) -> array:
         """Two axes exchanged."""

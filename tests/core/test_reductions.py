@@ -143,6 +143,18 @@ def test_halves_are_summed_in_float32(name: str):
     assert bridge.full((70_000,), 60_000, dtype).mean().item() == bridge.array(60_000, dtype=dtype).item()
 
 
+def test_more_than_32_bits_can_count():
+    """Sums, means and positions over more than 2^31 elements, which are one element repeated."""
+    n = 2**31 + 5
+    ones = bridge.broadcast_to(bridge.array(True), (n,))
+    assert (ones.sum().dtype, ones.sum().item()) == (bridge.int64, n)
+    assert bridge.count_nonzero(ones).item() == n
+    assert bridge.broadcast_to(bridge.array(2.5, dtype=bridge.float16), (n,)).mean().item() == 2.5
+    rows = bridge.broadcast_to(bridge.array([[0], [0], [1]], dtype=bridge.uint8), (3, 2**30 + 7))
+    assert (rows.argmax().dtype, rows.argmax().item()) == (bridge.int64, 2 * (2**30 + 7))
+    assert bridge.sum(rows).dtype is bridge.uint64
+
+
 STATISTICS = {
     "mean": lambda x, axis: np.mean(x, axis=axis),
     "var": lambda x, axis: np.var(x, axis=axis),

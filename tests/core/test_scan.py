@@ -196,7 +196,7 @@ def test_dtype():
 
 
 def test_array_api():
-    """cumulative_sum and cumulative_prod: small integers in 32 bits, an initial result, an axis that is needed."""
+    """cumulative_sum and cumulative_prod: small integers in 32 bits, an initial result, MLX's keywords."""
     a = bridge.array([[1, 2], [3, 4]], dtype=bridge.int8)
     got = bridge.cumulative_sum(a, axis=1, include_initial=True)
     assert (got.dtype, got.tolist()) == (bridge.int32, [[0, 1, 3], [0, 3, 7]])
@@ -204,8 +204,8 @@ def test_array_api():
     assert (got.dtype, got.tolist()) == (bridge.float32, [[1, 1], [1, 2], [3, 8]])
     assert bridge.cumulative_sum(bridge.array([1, 2], dtype=bridge.uint16)).dtype is bridge.uint32
     assert bridge.cumulative_sum(bridge.array([1.5, 2])).tolist() == [1.5, 3.5]
-    with pytest.raises(ValueError, match="the axis must be given"):
-        bridge.cumulative_sum(a)
+    assert bridge.cumulative_sum(a, 1, reverse=True, include_initial=True).tolist() == [[3, 2, 0], [7, 4, 0]]
+    assert bridge.cumulative_prod(a).tolist() == [1, 2, 6, 24]
 
 
 def test_methods():

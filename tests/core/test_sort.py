@@ -100,6 +100,25 @@ def test_axes(shape: tuple[int, ...]):
         np.testing.assert_array_equal(to_numpy(bridge.argsort(to_bridge(x), axis)), want)
 
 
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("name", EVERY)
+def test_many_short_rows(name: str, special: bool):
+    """Rows that are sorted side by side, along the last axis and along the first, in both directions."""
+    for length in (2, 5, 8, 31, 100, 256, 257):
+        x = with_edges(name, 37 * length) if special else draw(name, (37 * length,), -100, 100, seed=length)
+        x = x.reshape(37, length)
+        order = np.argsort(key_of(x), axis=1, kind="stable")
+        want = np.take_along_axis(x, order, 1)
+        for a, axis in ((to_bridge(x), 1), (to_bridge(np.ascontiguousarray(x.T)), 0)):
+            got, places = to_numpy(bridge.sort(a, axis)), to_numpy(bridge.argsort(a, axis))
+            np.testing.assert_array_equal(bits_of(got if axis else got.T), bits_of(want))
+            np.testing.assert_array_equal(places if axis else places.T, order)
+            down = key_of(to_numpy(bridge.sort(a, axis, descending=True)))
+            down = down if axis else down.T
+            up = np.sort(down[:, ::-1], axis=1)
+            np.testing.assert_array_equal(up, key_of(want))
+
+
 def test_complex_order():
     """Complex numbers with NaN stand behind all others, in NumPy's order."""
     nan = np.nan

@@ -56,7 +56,8 @@ def fingerprint(extra: list[str]) -> str:
     digest = hashlib.sha256(repr((compiler(), extra, BASE_FLAGS)).encode())
     patterns = ("*.h", "*.def", "*.inc", "*.cmake", "pipeline*.cpp", "reduce*.cpp", "random*.cpp")
     names = {p for pattern in patterns for p in NATIVE.glob(pattern)}
-    names |= {NATIVE / s for s in cmake_list("BRIDGE_PIPELINE_SOURCES")} | {HERE / "harness.cpp", HERE / "build.py"}
+    sources = cmake_list("BRIDGE_PIPELINE_SOURCES") + cmake_list("BRIDGE_ISA_SOURCES")
+    names |= {NATIVE / source for source in sources} | {HERE / "harness.cpp", HERE / "build.py"}
     for path in sorted(names):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:20]

@@ -32,13 +32,14 @@ DType real_of(DType t) {
   return t;
 }
 
-DType widened_for_sum(DType t) {
+DType widened_for_sum(DType t, int64_t count) {
+  const bool many = count > int64_t{INT32_MAX};  // more than 32 bits can count
   switch (t) {
     case DType::bool_:
     case DType::int8:
-    case DType::int16: return DType::int32;
+    case DType::int16: return many ? DType::int64 : DType::int32;
     case DType::uint8:
-    case DType::uint16: return DType::uint32;
+    case DType::uint16: return many ? DType::uint64 : DType::uint32;
     default: return t;
   }
 }
@@ -366,15 +367,6 @@ NodeRef make_reduction(Reduce op, Node* a, uint32_t axes, bool keepdims) {
   if (!d.name) raise_type(std::string("[bridge] the reduction '") + reduce_name(op) + "' has not been declared.");
   check_accepts(d, a->dtype);
   NodeRef input = NodeRef::borrow(a);
-  DType out = a->dtype;
-  if (d.rule == Rule::sum) {
-    out = widened_for_sum(a->dtype);
-    input = make_cast(a, out);
-  } else if (d.rule == Rule::boolean || d.rule == Rule::logical) {
-    out = DType::bool_;
-  } else if (d.rule == Rule::index) {
-    out = DType::int32;
-  }
   int64_t shape[kMaxNdim];
   int ndim = 0;
   int64_t reduced = 1;
@@ -389,7 +381,15 @@ NodeRef make_reduction(Reduce op, Node* a, uint32_t axes, bool keepdims) {
   bool has_identity = op == Reduce::sum || op == Reduce::prod || op == Reduce::all || op == Reduce::any;
   if (reduced == 0 && !has_identity)
     raise_value(message(std::string("bridge.") + d.name, "a reduction over no elements has no value.", describe(a)));
-  if (d.rule == Rule::index && reduced > int64_t{INT32_MAX}) out = DType::int64;
+  DType out = a->dtype;
+  if (d.rule == Rule::sum) {
+    out = widened_for_sum(a->dtype, reduced);
+    input = make_cast(a, out);
+  } else if (d.rule == Rule::boolean || d.rule == Rule::logical) {
+    out = DType::bool_;
+  } else if (d.rule == Rule::index) {
+    out = reduced > int64_t{INT32_MAX} ? DType::int64 : DType::int32;
+  }
   NodeRef n(new_node(Op::reduction, out, ndim, 1));
   n->stage = static_cast<uint16_t>(op);
   set_shape(n.get(), shape);

@@ -112,6 +112,13 @@ bool is_right(PyObject* side) {
       message("bridge.searchsorted", "there is no such side.", PyUnicode_AsUTF8(text.get()), "'left' or 'right'"));
 }
 
+// The elements of the sequence in the order that `sorter` says.
+NodeRef taken(NodeRef sequence, PyObject* sorter) {
+  Ref take = Ref::check(PyImport_ImportModule("bridge.core.ops.take")), a = Ref::check(wrap(std::move(sequence)));
+  Ref result = Ref::check(PyObject_CallMethod(take.get(), "take", "OO", a.get(), sorter));
+  return NodeRef::borrow(node_of(result.get()));
+}
+
 // Both operands in their common dtype: a number takes that of the sequence where it can.
 DType common_dtype(const NodeRef& sequence, const Operand& values) {
   return values.is_weak() ? promote_weak(sequence->dtype, values.weak) : promote(sequence->dtype, values.node->dtype);
@@ -131,9 +138,10 @@ PyObject* call_argpartition(Args args, Py_ssize_t n, PyObject* names) {
 }
 
 PyObject* call_searchsorted(Args args, Py_ssize_t n, PyObject* names) {
-  static const char* const kNames[] = {"sorted_sequence", "values", "side", "stream"};
+  static const char* const kNames[] = {"sorted_sequence", "values", "side", "sorter", "stream"};
   auto p = parse("searchsorted", kNames, 2, 3, args, n, names);
   NodeRef sequence = need_array(p.values[0], "searchsorted");
+  if (p[3]) sequence = taken(std::move(sequence), p[3]);
   Operand values = need_operand(p.values[1], "searchsorted");
   if (is_held(sequence->dtype)) refuse_held(sequence->dtype, "searchsorted");
   if (!values.is_weak() && is_held(values.node->dtype)) refuse_held(values.node->dtype, "searchsorted");

@@ -1,13 +1,15 @@
 // Sorting and selecting (sort_rows.h). A row becomes keys (sort_keys.h); short rows of keys are sorted by insertion, all
-// others by radix (sort_radix.h). A selection finds the key of the kth element digit by digit and then parts the row in
+// others by radix (sort_radix.h); many short rows side by side by a network (sort_network.h). A selection finds the key of the kth element digit by digit and then parts the row in
 // three: before, equal, behind.
 #include "sort_rows.h"
 
 #include <atomic>
 #include <cstring>
 #include <new>
+#include <optional>
 
 #include "memory.h"
+#include "sort_network.h"
 #include "sort_radix.h"
 
 namespace bridge::sorting {
@@ -15,6 +17,8 @@ namespace {
 
 constexpr int64_t kLongRow = 1 << 16;  // from this length on all threads work at one row, if there are few
 constexpr double kTaskNs = 20e3;  // of the work between two looks at the queue
+constexpr int64_t kLanes = 16;  // rows that are worked on together, at most
+constexpr size_t kBlockRow = 64;  // bytes of a network's block for each position, at most
 
 // Memory for the time of one task.
 class Block {
@@ -266,12 +270,91 @@ void partition_row(const Rows& r, const void* source, void* to, Room room) {
   part_row<T>(r, row, room, [&](int64_t i, int64_t place) { static_cast<typename T::Raw*>(to)[i] = row[place]; });
 }
 
+// ---- several short rows side by side
+struct Lanes {  // element i of lane l stands at `at + i * step + l * lane_step` of the array
+  int64_t at, step, lane_step, count;
+};
+using BlockFn = bool (*)(const Rows&, const Network&, const Lanes&, void* block);
+
+// body(i, l) for every element, along the lines of the cache.
+template <class F>
+void over_lanes(const Rows& r, const Lanes& lanes, F&& body) {
+  if (lanes.lane_step == 1)
+    for (int64_t i = 0; i < r.length; ++i)
+      for (int64_t l = 0; l < lanes.count; ++l) body(i, l);
+  else
+    for (int64_t l = 0; l < lanes.count; ++l)
+      for (int64_t i = 0; i < r.length; ++i) body(i, l);
+}
+
+// False: there are NaN or -0 among the values, which take more than keys.
+template <class T>
+bool sort_block(const Rows& r, const Network& network, const Lanes& lanes, void* block) {
+  using Raw = typename T::Raw;
+  using Key = typename T::Key;
+  constexpr int64_t kWidth = network_lanes(sizeof(Key));
+  auto* keys = static_cast<Key*>(block);
+  const auto* from = reinterpret_cast<const Raw*>(r.from) + lanes.at;
+  auto* to = reinterpret_cast<Raw*>(r.to) + lanes.at;
+  const Key invert = r.descending ? static_cast<Key>(~Key{0}) : Key{0};
+  Key special = 0;
+  over_lanes(r, lanes, [&](int64_t i, int64_t l) {
+    const Raw x = from[i * lanes.step + l * lanes.lane_step];
+    if constexpr (!T::kExact) special |= static_cast<Key>(T::is_nan(x) | (x == kTop<Raw>));
+    keys[i * kWidth + l] = static_cast<Key>(exact_key<T>(x) ^ invert);
+  });
+  if (special) return false;
+  network.sort(keys);
+  over_lanes(r, lanes, [&](int64_t i, int64_t l) {
+    to[i * lanes.step + l * lanes.lane_step] = from_exact_key<T>(static_cast<Key>(keys[i * kWidth + l] ^ invert));
+  });
+  return true;
+}
+
+template <class T>
+bool argsort_block(const Rows& r, const Network& network, const Lanes& lanes, void* block) {
+  constexpr int64_t kWidth = network_lanes(8);
+  auto* items = static_cast<uint64_t*>(block);
+  const auto* from = reinterpret_cast<const typename T::Raw*>(r.from) + lanes.at;
+  auto* to = reinterpret_cast<int32_t*>(r.to) + lanes.at;
+  over_lanes(r, lanes, [&](int64_t i, int64_t l) {
+    const uint64_t key = key_of<T>(from[i * lanes.step + l * lanes.lane_step], r.descending);
+    items[i * kWidth + l] = key << 32 | static_cast<uint64_t>(i);
+  });
+  network.sort(items);
+  over_lanes(r, lanes, [&](int64_t i, int64_t l) {
+    to[i * lanes.step + l * lanes.lane_step] = static_cast<int32_t>(items[i * kWidth + l]);
+  });
+  return true;
+}
+
 // ---- all rows
 struct Plan {
   RowFn fn;
   size_t item_bytes;  // of what is sorted, per element of the row
   size_t from_bytes, to_bytes;  // of an element, of an answer
+  BlockFn block = nullptr;  // if there is a network for these rows
+  size_t network_bytes = 0;  // of what it sorts
 };
+
+// Rows that a network takes: long enough to be worth it, short enough for its block to stay in the cache.
+constexpr int64_t kShortestNetwork = 5, kLongestNetwork = 256;
+
+template <class T>
+void choose_network(const Rows& r, Plan& plan) {
+  using Key = typename T::Key;
+  if (r.kth >= 0 || r.length < kShortestNetwork || r.length > kLongestNetwork || r.outer * r.inner < kLanes) return;
+  if constexpr (sizeof(Key) <= 4)
+    if (r.answer == Answer::places) {
+      plan.block = argsort_block<T>;
+      plan.network_bytes = 8;
+    }
+  if constexpr (std::is_same_v<typename T::Raw, Key> && sizeof(Key) >= 2)
+    if (r.answer == Answer::values) {
+      plan.block = sort_block<T>;
+      plan.network_bytes = sizeof(Key);
+    }
+}
 
 Plan make_plan(const Rows& r) {
   return with_traits(r.dtype, [&]<class T>(T) {
@@ -282,6 +365,7 @@ Plan make_plan(const Rows& r) {
     plan.item_bytes = r.kth >= 0 || !places ? sizeof(Key) : sizeof(Place<Key>);
     plan.from_bytes = sizeof(typename T::Raw);
     plan.to_bytes = r.answer == Answer::values ? plan.from_bytes : wide_places(r.length) ? 8 : 4;
+    choose_network<T>(r, plan);
     return plan;
   });
 }
@@ -291,16 +375,8 @@ size_t row_room(const Rows& r, const Plan& plan) {
 }
 
 double row_ns(const Rows& r, const Plan& plan) {
-  const double passes = r.kth >= 0 ? 3 : 1 + static_cast<double>(itemsize(r.dtype));
+  const double passes = plan.block ? 2 : r.kth >= 0 ? 3 : 1 + static_cast<double>(itemsize(r.dtype));
   return static_cast<double>(r.length) * passes * (plan.item_bytes > 8 ? 2 : 1) + 20;
-}
-
-// Rows [begin, end) that lie one behind the other.
-void run_rows(const Rows& r, const Plan& plan, int64_t begin, int64_t end, Room room) {
-  const auto n = static_cast<size_t>(r.length);
-  for (int64_t row = begin; row < end; ++row)
-    plan.fn(r, r.from + static_cast<size_t>(row) * n * plan.from_bytes,
-            r.to + static_cast<size_t>(row) * n * plan.to_bytes, room);
 }
 
 // out[i * outer_step + l] = in[l * inner_step + i]: lanes to rows and back, `size` bytes an element.
@@ -328,21 +404,39 @@ void turn_bytes(size_t size, const unsigned char* in, unsigned char* out, int64_
   }
 }
 
-constexpr int64_t kLanes = 16;  // rows with an inner extent that are worked on together: they share lines of the cache
+// Lanes through their keys one after the other.
+void run_lanes(const Rows& r, const Plan& plan, const Lanes& lanes, Room room) {
+  const auto n = static_cast<size_t>(r.length), at = static_cast<size_t>(lanes.at);
+  const unsigned char* from = r.from + at * plan.from_bytes;
+  unsigned char* to = r.to + at * plan.to_bytes;
+  const bool apart = lanes.step != 1;  // their elements: they are brought together first
+  unsigned char *in = room.data + row_room(r, plan), *out = in + aligned(kLanes * n * plan.from_bytes);
+  if (apart) turn_bytes(plan.from_bytes, from, in, r.length, lanes.count, lanes.step, false);
+  for (size_t l = 0; l < static_cast<size_t>(lanes.count); ++l)
+    plan.fn(r, (apart ? in : from) + l * n * plan.from_bytes, (apart ? out : to) + l * n * plan.to_bytes, room);
+  if (apart) turn_bytes(plan.to_bytes, out, to, r.length, lanes.count, lanes.step, true);
+}
 
-// Groups of lanes [begin, end).
-void run_lanes(const Rows& r, const Plan& plan, int64_t begin, int64_t end, unsigned char* memory, int64_t* counts) {
-  const auto n = static_cast<size_t>(r.length);
-  const int64_t groups = (r.inner + kLanes - 1) / kLanes;
-  unsigned char *in = memory + row_room(r, plan), *out = in + aligned(kLanes * n * plan.from_bytes);
+// Up to kLanes rows that are worked on together: those that share lines of the cache, or fill a network.
+Lanes lanes_of(const Rows& r, int64_t group, int64_t width) {
+  if (r.inner == 1) {
+    const int64_t left = r.outer - group * width;
+    return {group * width * r.length, 1, r.length, left < width ? left : width};
+  }
+  const int64_t groups = (r.inner + width - 1) / width, first = group % groups * width, left = r.inner - first;
+  return {group / groups * r.length * r.inner + first, r.inner, 1, left < width ? left : width};
+}
+
+void run_groups(const Rows& r, const Plan& plan, const Network* network, int64_t begin, int64_t end, int64_t width,
+                Room room) {
   for (int64_t group = begin; group < end; ++group) {
-    const int64_t first = group % groups * kLanes, lanes = r.inner - first < kLanes ? r.inner - first : kLanes;
-    const auto at = static_cast<size_t>(group / groups * r.length * r.inner + first);
-    turn_bytes(plan.from_bytes, r.from + at * plan.from_bytes, in, r.length, lanes, r.inner, false);
-    for (int64_t l = 0; l < lanes; ++l)
-      plan.fn(r, in + static_cast<size_t>(l) * n * plan.from_bytes, out + static_cast<size_t>(l) * n * plan.to_bytes,
-              {memory, counts});
-    turn_bytes(plan.to_bytes, out, r.to + at * plan.to_bytes, r.length, lanes, r.inner, true);
+    const Lanes lanes = lanes_of(r, group, width);
+    const int64_t at_once = network ? network_lanes(static_cast<int64_t>(plan.network_bytes)) : lanes.count;
+    for (int64_t l = 0; l < lanes.count; l += at_once) {
+      const int64_t left = lanes.count - l;
+      const Lanes some{lanes.at + l * lanes.lane_step, lanes.step, lanes.lane_step, left < at_once ? left : at_once};
+      if (!network || !plan.block(r, *network, some, room.data)) run_lanes(r, plan, some, room);
+    }
   }
 }
 
@@ -356,22 +450,23 @@ double estimate_ns(const Rows& r) {
 void run(const Rows& r) {
   if (r.outer * r.length * r.inner == 0) return;
   const Plan plan = make_plan(r);
-  const bool lanes = r.inner > 1;
-  const int64_t tasks = lanes ? r.outer * ((r.inner + kLanes - 1) / kLanes) : r.outer;
+  std::optional<Network> network;
+  if (plan.block) network.emplace(r.length, plan.network_bytes);
+  const int64_t width = r.inner > 1 || network ? kLanes : 1;
+  const int64_t tasks = r.inner > 1 ? r.outer * ((r.inner + width - 1) / width) : (r.outer + width - 1) / width;
+  const auto length = static_cast<size_t>(r.length);
   size_t room = row_room(r, plan);
-  if (lanes)
-    room += aligned(kLanes * static_cast<size_t>(r.length) * plan.from_bytes) +
-            aligned(kLanes * static_cast<size_t>(r.length) * plan.to_bytes);
+  if (r.inner > 1) room += aligned(kLanes * length * plan.from_bytes) + aligned(kLanes * length * plan.to_bytes);
+  if (network && room < kBlockRow * length) room = kBlockRow * length;
   const auto work = [&](int64_t begin, int64_t end, int64_t* counts) {
     const Block block(room);
-    auto* memory = block.as<unsigned char>();
-    lanes ? run_lanes(r, plan, begin, end, memory, counts) : run_rows(r, plan, begin, end, {memory, counts});
+    run_groups(r, plan, network ? &*network : nullptr, begin, end, width, {block.as<unsigned char>(), counts});
   };
   if (r.length >= kLongRow && tasks < 2 * thread_count()) {
     int64_t counts[kPieces * kDigitValues];
     return work(0, tasks, thread_count() > 1 ? counts : nullptr);
   }
-  const double each = row_ns(r, plan) * static_cast<double>(lanes ? kLanes : 1);
+  const double each = row_ns(r, plan) * static_cast<double>(width);
   if (each * static_cast<double>(tasks) < 3 * kTaskNs) return work(0, tasks, nullptr);
   std::atomic<bool> short_of_memory{false};
   auto task = [&](int64_t begin, int64_t end) {

@@ -21,7 +21,8 @@ from bridge.core.ops.types import Axis, IndexReduction, Reduction, Stream, Sum
 
 sum: Sum = reduction(
     "sum",
-    "Sum; 0 over no elements. bool and small integers are summed in 32 bits: int32, or uint32 for unsigned. "
+    "Sum; 0 over no elements. bool and small integers are summed in 32 bits: int32, or uint32 for unsigned; "
+    "in 64 bits if there are more than 2^31 - 1 elements. "
     "The error in float32 is at most 4 units in the last place of the sum of magnitudes, however long it is.",
     result="sum",
     derivative=lambda g, y, x, axes: g,

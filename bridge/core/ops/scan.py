@@ -15,7 +15,6 @@ from typing import TypeAlias
 
 from bridge.core._native import Dtype, array
 from bridge.core.dtypes import BOOL, COMPLEX, INEXACT, SIGNED, UNSIGNED, int32, uint32
-from bridge.core.errors import message
 from bridge.core.ops.arithmetic import conjugate, subtract
 from bridge.core.ops.compare import equal, greater, isnan, less, logical_and, logical_not, logical_or, select
 from bridge.core.ops.create import full, zeros_like
@@ -217,10 +216,12 @@ def logcumsumexp(
 
 
 def cumulative_sum(
-    x: array,
+    a: array,
     /,
-    *,
     axis: int | None = None,
+    *,
+    reverse: bool = False,
+    inclusive: bool = True,
     dtype: Dtype | None = None,
     include_initial: bool = False,
     stream: Stream = None,
@@ -228,22 +229,18 @@ def cumulative_sum(
     """Sums of the elements so far, as the array API has them: bool and small integers are summed in 32 bits.
 
     Args:
-        axis: may be left out if there is one axis only.
         include_initial: one more result in front: 0, the sum of no elements.
-
-    Raises:
-        ValueError: no axis is given and the array has not exactly one.
     """
-    x, at = _one_axis(x, axis, "cumulative_sum")
-    sums = cumsum(x, at, dtype=dtype or _summed_in(x.dtype), stream=stream)
-    return _with_initial(sums, at, 0) if include_initial else sums
+    return _cumulative(cumsum, 0, a, axis, reverse, inclusive, dtype, include_initial, stream)
 
 
 def cumulative_prod(
-    x: array,
+    a: array,
     /,
-    *,
     axis: int | None = None,
+    *,
+    reverse: bool = False,
+    inclusive: bool = True,
     dtype: Dtype | None = None,
     include_initial: bool = False,
     stream: Stream = None,
@@ -251,32 +248,33 @@ def cumulative_prod(
     """Products of the elements so far, as the array API has them: bool and small integers are multiplied in 32 bits.
 
     Args:
-        axis: may be left out if there is one axis only.
         include_initial: one more result in front: 1, the product of no elements.
-
-    Raises:
-        ValueError: no axis is given and the array has not exactly one.
     """
-    x, at = _one_axis(x, axis, "cumulative_prod")
-    products = cumprod(x, at, dtype=dtype or _summed_in(x.dtype), stream=stream)
-    return _with_initial(products, at, 1) if include_initial else products
+    return _cumulative(cumprod, 1, a, axis, reverse, inclusive, dtype, include_initial, stream)
 
 
-def _one_axis(x: array, axis: int | None, op: str) -> tuple[array, int]:
-    x = as_array(x)
-    if axis is None and x.ndim != 1:
-        raise ValueError(
-            message(f"bridge.{op}", "the axis must be given.", got=f"{x.ndim} dimensions", fix=f"{op}(x, axis=-1)")
-        )
-    return x, normalize_axes(x, -1 if axis is None else axis)[0]
+def _cumulative(
+    scan: Callable[..., array],
+    initial: int,
+    a: array,
+    axis: int | None,
+    reverse: bool,
+    inclusive: bool,
+    dtype: Dtype | None,
+    include_initial: bool,
+    stream: Stream,
+) -> array:
+    a = as_array(a)
+    dtype = dtype or _summed_in(a.dtype)
+    results = scan(a, axis, reverse=reverse, inclusive=inclusive, dtype=dtype, stream=stream)
+    if not include_initial:
+        return results
+    (at,) = normalize_axes(results, 0 if axis is None else axis)
+    first = full((*results.shape[:at], 1, *results.shape[at + 1 :]), initial, results.dtype)
+    return concatenate([results, first] if reverse else [first, results], at)
 
 
 def _summed_in(dtype: Dtype) -> Dtype | None:
     if dtype in UNSIGNED:
         return uint32 if dtype.size < 4 else None
     return int32 if dtype in BOOL | SIGNED and dtype.size < 4 else None
-
-
-def _with_initial(results: array, axis: int, value: int) -> array:
-    first = full((*results.shape[:axis], 1, *results.shape[axis + 1 :]), value, results.dtype)
-    return concatenate([first, results], axis)

@@ -33,7 +33,7 @@ from bridge.core.ops.types import Axis, Operand, Stream
 
 
 def _along(g: array, order: array, axis: int) -> array:
-    from bridge.core.ops.gather import take_along_axis  # type: ignore[import-not-found, unused-ignore]
+    from bridge.core.ops.take import take_along_axis  # type: ignore[import-not-found, unused-ignore]
 
     result: array = take_along_axis(g, order, axis)
     return result
@@ -121,12 +121,14 @@ def searchsorted(
     /,
     side: Literal["left", "right"] = "left",
     *,
+    sorter: array | None = None,
     stream: Stream = None,
 ) -> array:
     """Where values can be inserted into a sorted sequence of one axis so that it stays sorted.
 
     Args:
         side: in front of equal elements ("left") or behind them ("right").
+        sorter: positions that sort the sequence, as `argsort` gives them, if it is not sorted itself.
 
     Raises:
         ValueError: the sequence has not one axis, or there is no such side.
