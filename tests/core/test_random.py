@@ -457,6 +457,27 @@ def test_threads_get_different_keys():
     assert len({x for one in draws for x in one}) == 1600
 
 
+FORK = """
+import os, bridge
+bridge.random.seed(3)
+bridge.random.uniform().item()
+read, write = os.pipe()
+child = os.fork()
+draw = bridge.random.uniform(shape=(3,)).tolist()
+if child == 0:
+    os.write(write, repr(draw).encode())
+    os._exit(0)
+os.waitpid(child, 0)
+assert os.read(read, 1000).decode() == repr(draw)
+"""
+
+
+def test_a_child_goes_on_with_the_state():
+    """A forked process draws what its parent draws, until it takes a seed of its own."""
+    done = run_code(FORK)
+    assert done.returncode == 0, done.stderr
+
+
 # ---- the same bits everywhere
 PROGRAM = """
 import hashlib, json

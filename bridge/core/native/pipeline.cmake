@@ -1,5 +1,5 @@
 # Sources of the executor of fused kernels. Plain: compiled once with the baseline flags.
-set(BRIDGE_PIPELINE_SOURCES isa.cpp erfinv.cpp threads.cpp stages.cpp print_spec.cpp pipeline.cpp pipeline_program.cpp
+set(BRIDGE_PIPELINE_SOURCES isa.cpp threads.cpp stages.cpp print_spec.cpp pipeline.cpp pipeline_program.cpp
     pipeline_segment.cpp pipeline_plain.cpp pipeline_layout.cpp pipeline_libm.cpp pipeline_complex.cpp reduce.cpp)
 list(TRANSFORM BRIDGE_PIPELINE_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 # Compiled once per SIMD level, each with its -march and -DBRIDGE_ISA_NS=isa_v2|isa_v3|isa_v4|isa_neon|isa_generic

@@ -30,6 +30,7 @@ namespace {
 static constexpr StripTable whole_strip_table() {
   StripTable table = make_strip_table();
   fill_wide_math(table);
+  table.stage[kStage_erfinv][static_cast<int>(DType::float64)] = erfinv_of_doubles;
   return table;
 }
 extern const StripTable strip_table;

@@ -2,7 +2,6 @@
 // (pipeline_math64.inc). Compiled for the baseline only: the calls dominate.
 #include <cmath>
 
-#include "erfinv.h"
 #include "pipeline.h"
 
 namespace bridge::pipeline {
@@ -76,7 +75,6 @@ void fill(StripTable& table, DType dtype) {
   set(kStage_arccosh, loop<T, std::acosh>);
   set(kStage_arctanh, loop<T, std::atanh>);
   set(kStage_erf, loop<T, std::erf>);
-  set(kStage_erfinv, loop<T, erfinv>);
   set(kStage_sigmoid, loop<T, sigmoid<T>>);
   set(kStage_floor_divide, loop<T, floor_divide<T>>);
   set(kStage_remainder, loop<T, remainder<T>>);

@@ -3,40 +3,24 @@
 #include "random.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
-#include "erfinv.h"
 #include "kernel.h"
 #include "random_words.h"
 
 namespace bridge {
 namespace {
 
-using pipeline::Law;
-
-// ---- laws in float64, of 64 random bits. Those that must not meet 0 or 1 take the middle of one of 2^52 steps.
-double unit(uint64_t w) { return static_cast<double>(w >> 11) * 0x1p-53; }
-double inner(uint64_t w) { return (static_cast<double>(w >> 12) + 0.5) * 0x1p-52; }
-double balanced(uint64_t w) { return (static_cast<double>(w >> 12) + 0.5) * 0x1p-51 - 1; }
-double normal(uint64_t w) { return 1.41421356237309504880 * erfinv(balanced(w)); }
-double gumbel(uint64_t w) { return -exact_log(-exact_log(inner(w))); }
-double laplace(uint64_t w) {
-  const double x = balanced(w);
-  return x < 0 ? -exact_log(1 + x) : exact_log(1 - x);
-}
-
 struct LawInfo {
   const char* name;
-  double (*wide)(uint64_t);
   double ns, wide_ns;  // of one number on one thread, roundly
 };
 constexpr LawInfo kLaws[pipeline::kFloatLaws] = {
     // in the order of Law
-    {"uniform", unit, 1, 3},
-    {"normal", normal, 5, 25},
-    {"gumbel", gumbel, 6, 25},
-    {"laplace", laplace, 5, 20},
+    {"uniform", 1, 2},
+    {"normal", 3, 8},
+    {"gumbel", 3, 8},
+    {"laplace", 3, 6},
 };
 constexpr int kBits = -1;  // no law: the words themselves
 
@@ -129,13 +113,10 @@ struct Sample final : Kernel {
     each_block<true>(keys.first, keys.count, keys.each, ns,
                      [&](int64_t key, int64_t at, const uint32_t* high, const uint32_t* low, int n) {
                        unsigned char* to = out + 8 * (key * keys.each + at);
-                       for (int i = 0; i < n; ++i) {
-                         const uint64_t w = static_cast<uint64_t>(high[i]) << 32 | low[i];
-                         if (law == kBits)
-                           reinterpret_cast<uint64_t*>(to)[i] = w;
-                         else
-                           reinterpret_cast<double*>(to)[i] = kLaws[law].wide(w);
-                       }
+                       if (law != kBits)
+                         return random_table().wide_law[law](high, low, n, reinterpret_cast<double*>(to));
+                       for (int i = 0; i < n; ++i)
+                         reinterpret_cast<uint64_t*>(to)[i] = static_cast<uint64_t>(high[i]) << 32 | low[i];
                      });
   }
 };
@@ -292,6 +273,32 @@ NodeRef make_sample(Node* key, int law, DType dtype, const Shape& each) {
   return finish(make_kernel(std::make_unique<Sample>(law, dtype, each), dtype, shape.ndim, shape.extent, {key}));
 }
 
+// The rows of split(key): at once, or lazily if the key is pending.
+void split_key(Node* key, NodeRef (&halves)[2]) {
+  const int64_t two = 2;
+  if (key->ndim != 1) raise_value(message("bridge.random", "the state must be one key.", describe(key), "uint32[2]"));
+  if (key->evaluated() && key->strides[0] == 1) {
+    RandomKey k;
+    memcpy(&k, key->data, sizeof k);
+    uint32_t words[4];
+    random_table().pairs(k.k0, k.k1, 0, 2, 2, words, words + 2);
+    for (int i = 0; i < 2; ++i) {
+      halves[i] = make_dense(DType::uint32, 1, &two);
+      memcpy(halves[i]->data, words + 2 * i, 8);
+    }
+    return;
+  }
+  Shape each;
+  each.ndim = 2;
+  each.extent[0] = each.extent[1] = 2;
+  NodeRef both = make_sample(key, kBits, DType::uint32, each);
+  const int64_t step[] = {1, 1}, count[] = {1, 2};
+  for (int64_t i = 0; i < 2; ++i) {
+    const int64_t start[] = {i, 0};
+    halves[i] = make_reshape(make_slice(both.get(), start, step, count).get(), 1, &two);
+  }
+}
+
 }  // namespace
 
 PyObject* call_random_sample(Args args, Py_ssize_t n, PyObject* names) {
@@ -346,34 +353,18 @@ PyObject* call_random_permutation(Args args, Py_ssize_t n, PyObject* names) {
 
 PyObject* next_key(PyObject*, PyObject* state) {
   return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
-    if (!PyList_Check(state) || PyList_GET_SIZE(state) != 1)
-      raise_type(message("bridge.random", "the state must be a list of one key.", Py_TYPE(state)->tp_name));
-    NodeRef key = need_key(PyList_GET_ITEM(state, 0), "state");
-    const int64_t two = 2;
-    NodeRef halves[2];
-    if (key->ndim == 1 && key->evaluated() && (key->is(kDense) || key->strides[0] == 1)) {
-      RandomKey k;
-      memcpy(&k, key->data, sizeof k);
-      uint32_t words[4];  // as split(key)
-      random_table().pairs(k.k0, k.k1, 0, 2, 2, words, words + 2);
-      for (int i = 0; i < 2; ++i) {
-        halves[i] = make_dense(DType::uint32, 1, &two);
-        memcpy(halves[i]->data, words + 2 * i, 8);
-      }
-    } else {
-      Shape each;
-      each.ndim = 2;
-      each.extent[0] = each.extent[1] = 2;
-      NodeRef both = make_sample(key.get(), kBits, DType::uint32, each);
-      const int64_t step[] = {1, 1}, count[] = {1, 2};
-      for (int64_t i = 0; i < 2; ++i) {
-        const int64_t start[] = {i, 0};
-        halves[i] = make_reshape(make_slice(both.get(), start, step, count).get(), 1, &two);
-      }
+    for (;;) {
+      if (!PyList_Check(state) || PyList_GET_SIZE(state) != 1)
+        raise_type(message("bridge.random", "the state must be a list of one key.", Py_TYPE(state)->tp_name));
+      Ref before = Ref::borrow(PyList_GET_ITEM(state, 0));
+      NodeRef halves[2];
+      split_key(need_key(before.get(), "state").get(), halves);
+      Ref kept = Ref::check(wrap(halves[0])), given = Ref::check(wrap(halves[1]));
+      // Making an array can run finalizers, and they another thread: its draw comes first then, and this one is made anew.
+      if (PyList_GET_SIZE(state) != 1 || PyList_GET_ITEM(state, 0) != before.get()) continue;
+      if (PyList_SetItem(state, 0, kept.release()) < 0) throw PythonError{};
+      return given.release();
     }
-    Ref kept = Ref::check(wrap(halves[0])), given = Ref::check(wrap(halves[1]));
-    if (PyList_SetItem(state, 0, kept.release()) < 0) throw PythonError{};
-    return given.release();
   });
 }
 

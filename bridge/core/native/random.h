@@ -8,8 +8,8 @@ PyObject* call_random_sample(Args args, Py_ssize_t n, PyObject* names);
 PyObject* call_random_integers(Args args, Py_ssize_t n, PyObject* names);
 PyObject* call_random_permutation(Args args, Py_ssize_t n, PyObject* names);
 
-// next_key(state): splits the key in state[0], a list's only item, puts the first half back and returns the second. One
-// step under the GIL: no two threads get the same key.
+// next_key(state): splits the key in state[0], the only item of a list, puts the first half back and returns the second:
+// no two threads get the same key.
 PyObject* next_key(PyObject* module, PyObject* state);
 
 }  // namespace bridge

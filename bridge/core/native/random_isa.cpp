@@ -67,7 +67,7 @@ void pairs(uint32_t k0, uint32_t k1, uint32_t first, uint32_t second, int64_t n,
   }
 }
 
-// ---- laws. A word stands for u = word / 2^32 as a float32 below 1, and x = 2 u - 1 in (-1, 1).
+// ---- laws of 32 bits. A word stands for u = word / 2^32 as a float32 below 1, and x = 2 u - 1 in (-1, 1).
 BRIDGE_INLINE V unit(U word) {
   const V u = __builtin_convertvector(word, V) * 0x1p-32f;
   return choose(u < 1.0f, u, splat(0x1.fffffep-1f));
@@ -114,9 +114,57 @@ BRIDGE_LAW(normal)
 BRIDGE_LAW(gumbel)
 BRIDGE_LAW(laplace)
 
+// ---- laws of 64 bits, of which 52 or 53 are kept. Those that must not meet 0 or 1 take the middle of one of 2^52 steps.
+typedef uint32_t HalfU __attribute__((vector_size(2 * kLanes)));
+
+BRIDGE_INLINE D whole(UL x) { return (D)(x | 0x4330000000000000u) - 4503599627370496.0; }  // below 2^52
+BRIDGE_INLINE D middle(UL high, UL low) { return whole(high << 20 | low >> 12) + 0.5; }
+BRIDGE_INLINE D wide_balanced(UL high, UL low) { return middle(high, low) * 0x1p-51 - 1.0; }
+BRIDGE_INLINE D wide_law_uniform(UL high, UL low) { return whole(high) * 0x1p-32 + whole(low >> 11) * 0x1p-53; }
+BRIDGE_INLINE D wide_law_normal(UL high, UL low) {
+  return 1.41421356237309504880 * exact_erfinv_wide(wide_balanced(high, low));
+}
+BRIDGE_INLINE D wide_law_gumbel(UL high, UL low) {
+  return -exact_log_wide(-exact_log_wide(middle(high, low) * 0x1p-52));
+}
+BRIDGE_INLINE D wide_law_laplace(UL high, UL low) {
+  const D x = wide_balanced(high, low), magnitude = exact_log_wide(1.0 - absolute(x));
+  return choose(x < 0.0, -magnitude, magnitude);
+}
+
+template <class F>
+BRIDGE_INLINE void each_wide(const uint32_t* high, const uint32_t* low, int64_t n, double* out, F f) {
+  constexpr int64_t step = kLanes / 2;
+  for (int64_t i = 0; i < n; i += step) {
+    HalfU h{}, l{};
+    if (n - i >= step) {
+      __builtin_memcpy(&h, high + i, sizeof h);
+      __builtin_memcpy(&l, low + i, sizeof l);
+      const D x = f(__builtin_convertvector(h, UL), __builtin_convertvector(l, UL));
+      __builtin_memcpy(out + i, &x, sizeof x);
+    } else {
+      const auto count = static_cast<size_t>(n - i);
+      __builtin_memcpy(&h, high + i, 4 * count);
+      __builtin_memcpy(&l, low + i, 4 * count);
+      const D x = f(__builtin_convertvector(h, UL), __builtin_convertvector(l, UL));
+      __builtin_memcpy(out + i, &x, 8 * count);
+    }
+  }
+}
+#define BRIDGE_WIDE_LAW(name)                                                                   \
+  void wide_##name(const uint32_t* high, const uint32_t* low, int64_t n, double* out) {         \
+    each_wide(high, low, n, out,                                                                \
+              [](UL h, UL l) __attribute__((always_inline)) { return wide_law_##name(h, l); }); \
+  }
+BRIDGE_WIDE_LAW(uniform)
+BRIDGE_WIDE_LAW(normal)
+BRIDGE_WIDE_LAW(gumbel)
+BRIDGE_WIDE_LAW(laplace)
+
 }  // namespace
 
 extern const RandomTable random_table;
-constexpr RandomTable random_table = {pairs, {uniform, normal, gumbel, laplace}};
+constexpr RandomTable random_table = {
+    pairs, {uniform, normal, gumbel, laplace}, {wide_uniform, wide_normal, wide_gumbel, wide_laplace}};
 
 }  // namespace bridge::pipeline::BRIDGE_ISA_NS

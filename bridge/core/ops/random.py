@@ -1,8 +1,9 @@
 """Random numbers from keys: `bridge.random`.
 
 Every function takes a `key` and gives the same numbers for the same key, shape and dtype, on any number of threads and
-any processor. Without a key it takes the next one of the process's state, which `seed` sets; threads never get the same
-one. A child of a fork goes on with the parent's state: give it a seed of its own.
+any processor; truncated_normal and multivariate_normal to rounding, as they call `erf` and multiply matrices. Without a
+key it takes the next one of the process's state, which `seed` sets; threads never get the same one. A child of a fork
+goes on with the parent's state: give it a seed of its own.
 
 Keys, splits, bits and numbers of 32 bits are those of MLX. Numbers of 64 bits begin with the same 32. float16 and
 bfloat16 are rounded from float32. Derivatives flow through bounds, means and scales; a draw itself has none.
