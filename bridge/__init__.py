@@ -279,6 +279,8 @@ from bridge.core.ops.trigonometric import (
 )
 from bridge.core.ops.types import ArrayLike
 from bridge.core.printing import PrintOptions, get_printoptions, printoptions, set_printoptions
+from bridge.core.printing import get_printoptions, printoptions, set_printoptions
+from bridge.core.transforms import grad, stop_gradient, value_and_grad, vjp
 from bridge.hookspecs import hookimpl
 
 protocols.attach()
@@ -479,6 +481,7 @@ __all__ = [
     "get_peak_memory",
     "get_printoptions",
     "gpu",
+    "grad",
     "greater",
     "greater_equal",
     "hamming",
@@ -603,7 +606,9 @@ __all__ = [
     "squeeze",
     "stack",
     "std",
+    "stop_gradient",
     "stream",
+
     "subtract",
     "sum",
     "swapaxes",
@@ -629,9 +634,11 @@ __all__ = [
     "unflatten",
     "unsignedinteger",
     "unstack",
+    "value_and_grad",
     "var",
     "vecdot",
     "view",
+    "vjp",
     "where",
     "zeros",
     "zeros_like",

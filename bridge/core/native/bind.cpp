@@ -19,6 +19,7 @@
 #include "stream.h"
 #include "take.h"
 #include "threads.h"
+#include "trace.h"
 
 namespace nb = nanobind;
 
@@ -226,6 +227,7 @@ NB_MODULE(_native, m) {
     add_mapped(m.ptr());
     add_placed(m.ptr());
     add_streams(m.ptr());
+    add_trace(m.ptr());
     if (PyModule_AddFunctions(m.ptr(), methods) < 0) throw PythonError{};
     register_at_fork(m.ptr());
   } catch (const PythonError&) { throw nb::python_error(); }

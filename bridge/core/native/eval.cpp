@@ -12,6 +12,7 @@
 #include "infer.h"
 #include "lanes.h"
 #include "stream.h"
+#include "trace.h"
 
 namespace bridge {
 namespace {
@@ -20,6 +21,7 @@ uint64_t n_ended = 0;  // evaluations. Under the GIL
 
 bool needs_bytes(const Node* consumer, const Node* operand) {
   if (operand->evaluated()) return false;
+  if (consumer->op == Op::call && operand != consumer->input(0)) return false;
   if (operand->op != Op::constant) return true;
   return consumer->op != Op::elementwise && consumer->op != Op::reduction;  // these splat a constant
 }
@@ -187,7 +189,7 @@ class Evaluation {
     progress().ring();  // first: what is released below may run Python code, which may wait for one of them
     for (size_t i = 0; i < steps_.size(); ++i) {
       Node* n = steps_[i].node;
-      if (n->evaluated()) {
+      if (n->evaluated() && !keep_history(n)) {
         detach(n);
         if (n->op == Op::constant) forget_constant(n);
         n->op = Op::data;
@@ -317,7 +319,11 @@ void evaluate(Node* root) { evaluate(&root, 1); }
 void evaluate(Node* const* roots, size_t n) {
   for (;;) {
     bool pending = false;
-    for (size_t i = 0; i < n && !pending; ++i) pending = !roots[i]->evaluated();
+    for (size_t i = 0; i < n; ++i) {
+      if (roots[i]->evaluated()) continue;
+      pending = true;
+      if (roots[i]->is(kSymbolic)) refuse_values(roots[i]);
+    }
     if (!pending) return;
     const Evaluation* owner;
     {
@@ -373,10 +379,11 @@ void release_inputs(Steps& steps, const Group& g) {
 void flush_readers(Storage* s) {
   for (;;) {
     // The lists change under an evaluation, so take a snapshot, evaluate, look again.
-    Small<Node*, 16> readers;
+    Small<Node*, 16> readers, symbolic;
     for (Node* n = s->nodes; n; n = n->shared_next)
       for (Edge* e = n->consumers; e; e = e->next)
-        if (!e->self->evaluated()) readers.push(e->self);
+        if (!e->self->evaluated()) (e->self->is(kSymbolic) ? symbolic : readers).push(e->self);
+    for (size_t i = 0; i < symbolic.size(); ++i) separate(symbolic[i], s);
     if (!readers.size()) return;
     for (size_t i = 0; i < readers.size(); ++i) retain(readers[i]);
     try {

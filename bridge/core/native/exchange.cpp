@@ -6,6 +6,7 @@
 #include "errors.h"
 #include "eval.h"
 #include "infer.h"
+#include "trace.h"
 
 namespace bridge {
 namespace {
@@ -36,11 +37,12 @@ std::string frozen_by(Storage* s) {
 
 bool grants_write_at_once(const Node* n) {
   const Storage* s = n->storage;
-  return n->is(kDense) && n->handles <= 1 && !n->consumers && s->n_nodes == 1 && !s->foreign() && !s->frozen() &&
+  return !is_traced(n) && n->is(kDense) && n->handles <= 1 && !n->consumers && s->n_nodes == 1 && !s->foreign() && !s->frozen() &&
          (s->lessee == n || s->writers.load(std::memory_order_acquire) == 0);
 }
 
 std::string write_refusal(Node* n) {
+  if (is_traced(n)) notice_export(n);
   if (grants_write_at_once(n)) return "";
   Storage* s = n->storage;
   if (!n->is(kDense) && overlaps_itself(n->ndim, n->shape, n->strides))

@@ -135,7 +135,8 @@ void run_host_part(Node* n, bool keep) {
   auto* list = static_cast<PyObject*>(n->input(0)->storage->owner);
   Ref value = Ref::borrow(PyList_GET_ITEM(list, n->stage));
   fill(n, value.get());
-  if (keep) PyList_SetItem(list, n->stage, Py_NewRef(Py_None));
+  // Derivatives may ask for it again.
+  if (keep && !is_traced(n)) PyList_SetItem(list, n->stage, Py_NewRef(Py_None));
 }
 
 std::string describe_host(const Node* n) {

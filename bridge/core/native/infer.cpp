@@ -7,6 +7,7 @@
 #include "errors.h"
 #include "eval.h"
 #include "held.h"
+#include "trace.h"
 
 namespace bridge {
 namespace {
@@ -487,7 +488,10 @@ NodeRef finish(NodeRef n) {
   for (uint32_t k = 0; k < n->n_edges; ++k) {
     const Storage* s = n->edges[k].node->storage;
     if (s && s->open()) {
-      evaluate(n.get());
+      if (n->is(kSymbolic))
+        separate(n.get());
+      else
+        evaluate(n.get());
       break;
     }
   }

@@ -63,6 +63,7 @@ NodeRef make_broadcast(Node*, int ndim, const int64_t* shape);
 NodeRef make_transpose(Node*, const int* permutation);
 NodeRef make_slice(Node*, const int64_t* start, const int64_t* step, const int64_t* count);  // one entry an axis
 NodeRef make_reshape(Node*, int ndim, const int64_t* shape);  // sizes are equal
+NodeRef make_identity(Node*);  // another node with the same values
 NodeRef make_slice_update(Node*, const int64_t* start, const int64_t* step, const int64_t* count, Node* value);
 // Strides of a view on a layout; false when the elements do not lie on strides.
 bool reshape_strides(int ndim, const int64_t* shape, const int64_t* strides, int new_ndim, const int64_t* new_shape,

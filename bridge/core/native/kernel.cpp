@@ -42,7 +42,7 @@ unsigned char* KernelRun::update(int i) {
   const Node* a = operand(i);
   bool alone = true;
   for (int k = 0; k < n_operands(); ++k) alone = alone && (k == i || operand(k)->storage != a->storage);
-  if (alone && donatable(steps_, a)) {
+  if (alone && !is_traced(node_) && donatable(steps_, a)) {
     donor_ = i;
     retain(a->storage);
     result_.emplace(a->storage);

@@ -10,6 +10,9 @@
 #include "stream.h"
 
 namespace bridge {
+
+uint32_t oldest_trace = UINT32_MAX;
+
 namespace {
 
 // Freed nodes, kept for the next new_node(). The GIL guards the list.
@@ -26,6 +29,7 @@ Node* allocate_node() {
   n->handles = 0;
   n->flags = 0;
   n->mark = 0;
+  n->trace = 0;
   n->shared_next = nullptr;
   n->consumers = nullptr;
   return n;
@@ -132,6 +136,14 @@ void set_edge(Node* n, int i, Node* operand) {
   e.link = &operand->consumers;
   if (operand->consumers) operand->consumers->link = &e.next;
   operand->consumers = &e;
+  if (operand->trace > n->trace) n->trace = operand->trace;
+  n->flags |= operand->flags & kSymbolic;
+}
+
+void replace_operand(Node* n, int i, Node* operand) {
+  NodeRef old(n->edges[i].node);
+  unlink(n->edges[i]);
+  set_edge(n, i, operand);
 }
 
 void detach(Node* n) noexcept {

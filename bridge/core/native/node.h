@@ -30,6 +30,10 @@ enum class Op : uint8_t {
   host,  // attribute: the function; stage: number of results that are nodes of their own, or 0: it is the result
   host_part,  // stage: which of the results of its operand, a host node
   kernel,  // attribute: a Kernel (kernel.h)
+  // what transforms put in the graph (trace.h)
+  input,  // stands for an array that is not there yet
+  identity,  // the first operand, computed when the others are; stage 1: no derivative flows through
+  call,  // the first operand, which a user's function made of the next `axes` operands; attribute: its rules
 };
 
 struct Node;
@@ -48,13 +52,13 @@ inline constexpr int kInlineEdges = 3;
 
 // What an op needs besides its operands. Only ops that need one have one.
 struct Attributes {
-  uint32_t axes = 0;  // reductions: bit k = axis k; concatenate: the axis itself
+  uint32_t axes = 0;  // reductions: bit k = axis k; concatenate: the axis itself; call: number of arguments
   int64_t start[kMaxNdim];  // slice, slice_update: first index; transpose: the permutation
   int64_t step[kMaxNdim];  // slice, slice_update: step in elements of the axis
   double range_start = 0, range_step = 0;  // arange
   int64_t range_start_int = 0, range_step_int = 0;
-  void* function = nullptr;  // host: the Python callable, with a reference
-  std::unique_ptr<const Kernel> kernel;
+  void* function = nullptr;  // host, call: the Python object, with a reference
+  std::shared_ptr<const Kernel> kernel;
   Attributes* next = nullptr;
   Attributes();
   ~Attributes();
@@ -65,6 +69,7 @@ enum NodeFlag : uint8_t {
   kWindow = 2,  // array over memory that the outside can write: its views are windows, too
   kDense = 4,  // evaluated and row-major without gaps
   kReadOnly = 8,  // came in read-only over memory that the outside can write: grants no writable view
+  kSymbolic = 16,  // depends on an Op::input: has no values, and never will
 };
 
 struct Node {
@@ -88,6 +93,7 @@ struct Node {
   Edge* edges = inline_edges;
   Edge* consumers = nullptr;
   Attributes* attributes = nullptr;
+  uint32_t trace = 0;  // the latest trace (trace.h) that it depends on; 0: none
   ScalarValue scalar;  // Op::constant
   int64_t inline_dims[2 * kInlineDims];
   Edge inline_edges[kInlineEdges];
@@ -98,10 +104,15 @@ struct Node {
   bool is(uint8_t flag) const { return flags & flag; }
 };
 
+// The oldest trace that is alive. Traces are numbered as they begin, so what depends on a live one has no smaller number.
+extern uint32_t oldest_trace;
+inline bool is_traced(const Node* n) { return n->trace >= oldest_trace; }
+
 // A node with room for ndim extents and n_edges operands; refs == 1, everything else to be filled in.
 Node* new_node(Op, DType, int ndim, int n_edges);
 void set_shape(Node*, const int64_t* shape);  // copies ndim extents, computes size; throws on overflow
 void set_edge(Node*, int i, Node* operand);  // takes a reference
+void replace_operand(Node*, int i, Node* operand);  // takes a reference to the new one
 void detach(Node*) noexcept;  // drops all operands: the node has bytes now
 void free_node(Node*) noexcept;  // iterative: a chain of any length
 inline Node* retain(Node* n) {

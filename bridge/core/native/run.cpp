@@ -277,7 +277,7 @@ void run_slice_update(Steps& steps, int32_t root) {
   Node* n = step.node;
   Node *a = n->input(0), *value = n->input(1);
   Storage* target = nullptr;
-  if (value != a && (!value->storage || value->storage != a->storage) && donatable(steps, a)) {
+  if (value != a && (!value->storage || value->storage != a->storage) && !is_traced(n) && donatable(steps, a)) {
     target = a->storage;
     retain(target);
   }
@@ -372,6 +372,9 @@ void run_group(Steps& steps, const Group& g, int32_t group_index) {
     case Op::host: log_kernel([&] { return describe_host(root); }); return run_host(root);
     case Op::host_part: return run_host_part(root, steps[static_cast<size_t>(g.root)].keep);
     case Op::kernel: return run_kernel_node(steps, g.root);
+    case Op::identity:
+    case Op::call: return share_input(root, root->input(0)->strides, 0);
+    case Op::input: break;
     case Op::data: break;
   }
   raise_type("[bridge.eval] an array without bytes cannot be evaluated.");

@@ -15,6 +15,7 @@
 #include "sort.h"
 #include "stream.h"
 #include "take.h"
+#include "trace.h"
 
 namespace bridge {
 namespace {
@@ -441,6 +442,7 @@ constexpr Entry kEntries[] = {
     {"take", call_take},
     {"take_along_axis", call_take_along_axis},
     {"put_along_axis", call_put_along_axis},
+    {"stop_gradient", call_stop_gradient},
 };
 
 }  // namespace

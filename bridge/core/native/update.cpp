@@ -10,7 +10,7 @@ void update_in_place(PyObject* array, NodeRef result) {
   Node* n = node_of(array);
   bool same = n->evaluated() && result->dtype == n->dtype && result->ndim == n->ndim &&
               !memcmp(result->shape, n->shape, sizeof(int64_t) * n->ndim);
-  if (!same || !written_where_it_stands(n)) {
+  if (!same || is_traced(result.get()) || is_traced(n) || !written_where_it_stands(n)) {
     rebind(array, std::move(result));
     return;
   }

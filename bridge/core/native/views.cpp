@@ -22,10 +22,15 @@ NodeRef share(Node* a, int ndim, const int64_t* shape, const int64_t* strides, i
   return n;
 }
 
+// A view of this array is a node of the graph: it has no bytes, or a transform has to find its way back.
+bool stays_pending(const Node* a) { return !a->evaluated() || is_traced(a); }
+
 NodeRef pending_view(Op op, Node* a, int ndim, const int64_t* shape) {
+  NodeRef stable = a->evaluated() && a->storage->open() && !a->is(kWindow) ? make_copy(a) : NodeRef::borrow(a);
   NodeRef n(new_node(op, a->dtype, ndim, 1));
+  n->stage = 0;
   set_shape(n.get(), shape);
-  set_edge(n.get(), 0, a);
+  set_edge(n.get(), 0, stable.get());
   return n;
 }
 
@@ -48,7 +53,7 @@ NodeRef make_broadcast(Node* a, int ndim, const int64_t* shape) {
     raise_value(message("bridge.broadcast_to", "the array cannot be broadcast to that shape.", describe(a),
                         shape_text(ndim, shape)));
   if (a->op == Op::constant && !a->evaluated()) return make_constant(a->dtype, a->scalar, ndim, shape);
-  if (!a->evaluated()) return pending_view(Op::broadcast, a, ndim, shape);
+  if (stays_pending(a)) return pending_view(Op::broadcast, a, ndim, shape);
   int64_t strides[kMaxNdim];
   broadcast_strides(a, ndim, shape, strides);
   return share(a, ndim, shape, strides, 0);
@@ -58,7 +63,7 @@ NodeRef make_transpose(Node* a, const int* permutation) {
   int64_t shape[kMaxNdim], strides[kMaxNdim];
   for (int i = 0; i < a->ndim; ++i) shape[i] = a->shape[permutation[i]];
   if (a->op == Op::constant && !a->evaluated()) return make_constant(a->dtype, a->scalar, a->ndim, shape);
-  if (!a->evaluated()) {
+  if (stays_pending(a)) {
     NodeRef n = pending_view(Op::transpose, a, a->ndim, shape);
     n->attributes = new Attributes;
     for (int i = 0; i < a->ndim; ++i) n->attributes->start[i] = permutation[i];
@@ -70,7 +75,7 @@ NodeRef make_transpose(Node* a, const int* permutation) {
 
 NodeRef make_slice(Node* a, const int64_t* start, const int64_t* step, const int64_t* count) {
   if (a->op == Op::constant && !a->evaluated()) return make_constant(a->dtype, a->scalar, a->ndim, count);
-  if (!a->evaluated()) {
+  if (stays_pending(a)) {
     NodeRef n = pending_view(Op::slice, a, a->ndim, count);
     n->attributes = new Attributes;
     memcpy(n->attributes->start, start, sizeof(int64_t) * a->ndim);
@@ -87,11 +92,15 @@ NodeRef make_slice(Node* a, const int64_t* start, const int64_t* step, const int
 
 NodeRef make_reshape(Node* a, int ndim, const int64_t* shape) {
   if (a->op == Op::constant && !a->evaluated()) return make_constant(a->dtype, a->scalar, ndim, shape);
-  if (!a->evaluated()) return pending_view(Op::reshape, a, ndim, shape);
+  if (stays_pending(a)) return pending_view(Op::reshape, a, ndim, shape);
   int64_t strides[kMaxNdim];
   if (reshape_strides(a->ndim, a->shape, a->strides, ndim, shape, strides)) return share(a, ndim, shape, strides, 0);
   NodeRef copy = make_copy(a);
   return make_reshape(copy.get(), ndim, shape);
+}
+
+NodeRef make_identity(Node* a) {
+  return stays_pending(a) ? pending_view(Op::identity, a, a->ndim, a->shape) : share(a, a->ndim, a->shape, a->strides, 0);
 }
 
 NodeRef make_slice_update(Node* a, const int64_t* start, const int64_t* step, const int64_t* count, Node* value) {

@@ -93,6 +93,11 @@ class Call:
     def __str__(self) -> str:
         return self.tag
 
+    @property
+    def name(self) -> str:
+        """Of the primitive."""
+        return self.tag.rpartition(".")[2]
+
     def __call__(self, *operands: numpy.ndarray[Any, Any]) -> Any:
         try:
             with numpy.errstate(all="ignore"):

@@ -1,0 +1,11 @@
+"""Transforms: functions that take a function and give one that differentiates, vectorises or compiles it.
+
+They know no op. A function is called on arrays of the transform's own; the lazy graph between these and what it gives
+is the tape, and the walks over it ask each op's declaration for its rule. Rules are written with arrays, so what a
+transform makes is a graph like any other, which another transform can walk: they nest in any order and to any depth.
+"""
+
+from bridge.core.ops.gradient import stop_gradient
+from bridge.core.transforms.reverse import grad, value_and_grad, vjp
+
+__all__ = ["grad", "stop_gradient", "value_and_grad", "vjp"]
