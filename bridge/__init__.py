@@ -279,8 +279,7 @@ from bridge.core.ops.trigonometric import (
 )
 from bridge.core.ops.types import ArrayLike
 from bridge.core.printing import PrintOptions, get_printoptions, printoptions, set_printoptions
-from bridge.core.printing import get_printoptions, printoptions, set_printoptions
-from bridge.core.transforms import grad, stop_gradient, value_and_grad, vjp
+from bridge.core.transforms import grad, jvp, stop_gradient, value_and_grad, vjp, vmap
 from bridge.hookspecs import hookimpl
 
 protocols.attach()
@@ -509,6 +508,7 @@ __all__ = [
     "isneginf",
     "isposinf",
     "issubdtype",
+    "jvp",
     "kron",
     "leases",
     "left_shift",
@@ -639,6 +639,7 @@ __all__ = [
     "vecdot",
     "view",
     "vjp",
+    "vmap",
     "where",
     "zeros",
     "zeros_like",

@@ -119,6 +119,17 @@ FUNCTIONS = {
     "_set_number_of": "(function: Callable[[Any], int], /) -> None",
     "_stream_number": "(a: array, /) -> int",
     "_synchronize": "(number: int, /) -> None",
+    "_call": "(rules: Any, arguments: Sequence[array], results: Sequence[array], /) -> list[array]",
+    "_host_parts": "(node: array, /) -> tuple[array, ...] | None",
+    "_identity": "(a: array, *others: array) -> array",
+    "_is_traced": "(a: array, /) -> bool",
+    "_set_export_hook": "(hook: Callable[[str, str], None] | None, /) -> None",
+    "_siblings": "(result: array, /) -> list[array]",
+    "_tape": "(trace: int, results: Sequence[array], /) -> tuple[list[Any], list[int]]",
+    "_trace_begin": "(name: str, symbolic: bool, /) -> int",
+    "_trace_end": "(trace: int, /) -> None",
+    "_trace_inputs": "(trace: int, arrays: Sequence[array], /) -> list[array]",
+    "_trace_symbols": "(trace: int, specs: Sequence[tuple[Dtype, Sequence[int]]], /) -> list[array]",
 }
 
 ARRAY = {

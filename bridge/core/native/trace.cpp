@@ -108,7 +108,9 @@ PyObject* trace_symbols(PyObject*, PyObject* const* args, Py_ssize_t n) {
       NodeRef input(new_node(Op::input, to_dtype(dtype), ndim, 0));
       set_shape(input.get(), shape);
       input->flags |= kSymbolic;
-      input->trace = need_trace(args[0]).id;
+      Trace& t = need_trace(args[0]);
+      input->trace = t.id;
+      t.inputs.push_back(input);
       PyList_SET_ITEM(result.get(), i, wrap(std::move(input)));
     }
     return result.release();
@@ -270,9 +272,10 @@ Ref record_of(const Tape& tape, Node* n) {
 
 PyObject* make_tape_of(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
-    if (n != 3) raise_type("_tape() takes a trace, its inputs and outputs");
-    uint32_t id = need_trace(args[0]).id;
-    std::vector<NodeRef> inputs = node_list(args[1]), outputs = node_list(args[2]);
+    if (n != 2) raise_type("_tape() takes a trace and results");
+    const Trace& t = need_trace(args[0]);
+    uint32_t id = t.id;
+    std::vector<NodeRef> inputs = t.inputs, outputs = node_list(args[1]);
     Tape tape = make_tape(id, inputs, outputs);
     Ref records = Ref::check(PyList_New(static_cast<Py_ssize_t>(tape.nodes.size())));
     for (size_t i = 0; i < tape.nodes.size(); ++i)
@@ -359,11 +362,11 @@ PyObject* siblings(PyObject*, PyObject* one) {
 
 // The results of a host op with several: those that exist, and new nodes for the others.
 PyObject* host_parts(PyObject*, PyObject* node) {
-  return guard(static_cast<PyObject*>(nullptr), [&] {
+  return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
     Node* all = is_array(node) ? node_of(node) : nullptr;
-    if (!all || all->op != Op::host) raise_type("[bridge.trace] the array is not a host op.");
+    if (!all || all->op != Op::host) Py_RETURN_NONE;
     Ref specs = Ref::check(PyObject_GetAttrString(static_cast<PyObject*>(all->attributes->function), "results"));
-    if (!PyList_Check(specs.get())) raise_type("[bridge.trace] the host op has one result.");
+    if (!PyList_Check(specs.get())) Py_RETURN_NONE;
     Py_ssize_t count = PyList_GET_SIZE(specs.get());
     Ref parts = Ref::check(PyTuple_New(count));
     for (Py_ssize_t k = 0; k < count; ++k) {
@@ -407,16 +410,16 @@ PyMethodDef methods[] = {
     {"_trace_symbols", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(trace_symbols)), METH_FASTCALL,
      "_trace_symbols(trace, specs, /)\n--\n\nInputs without values, from (dtype, shape)."},
     {"_tape", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(make_tape_of)), METH_FASTCALL,
-     "_tape(trace, inputs, outputs, /)\n--\n\nThe ops between inputs and outputs in topological order, as (name, "
+     "_tape(trace, results, /)\n--\n\nThe ops between the trace's inputs and results, in topological order, as (name, "
      "result, "
-     "operands, slots, parameters), and the slots of the\noutputs. Slots count the inputs first, then the ops; -1 "
+     "operands, slots, parameters), and the slots of the\nresults. Slots count the inputs first, then the ops; -1 "
      "depends on no input."},
     {"_identity", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(identity)), METH_FASTCALL,
      "_identity(a, *others)\n--\n\nThe same values as another node, computed when the others are."},
     {"_call", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(make_call)), METH_FASTCALL,
      "_call(rules, arguments, results, /)\n--\n\nThe results as nodes to which transforms apply `rules`."},
     {"_siblings", siblings, METH_O, "_siblings(result, /)\n--\n\nAll results of the call that made one of them."},
-    {"_host_parts", host_parts, METH_O, "_host_parts(node, /)\n--\n\nAll results of a host op that has several."},
+    {"_host_parts", host_parts, METH_O, "_host_parts(node, /)\n--\n\nAll results of a host op that has several; None of any other."},
     {"_is_traced", traced, METH_O, "_is_traced(a, /)\n--\n\nWhether a transform that is running depends on the array."},
     {"_set_export_hook", set_export_hook, METH_O,
      "_set_export_hook(hook, /)\n--\n\nCall hook(name of the transform, description) when a traced array goes "

@@ -6,6 +6,8 @@ transform makes is a graph like any other, which another transform can walk: the
 """
 
 from bridge.core.ops.gradient import stop_gradient
+from bridge.core.transforms.batching import vmap
+from bridge.core.transforms.forward import jvp
 from bridge.core.transforms.reverse import grad, value_and_grad, vjp
 
-__all__ = ["grad", "stop_gradient", "value_and_grad", "vjp"]
+__all__ = ["grad", "jvp", "stop_gradient", "value_and_grad", "vjp", "vmap"]

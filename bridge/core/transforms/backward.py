@@ -56,7 +56,7 @@ def pull_back(tape: Tape, changes: Changes, tag: str) -> list[array | None]:
         elif g is None:
             continue
         else:
-            made = (_STEPS.get(name) or _step(name, tag))(g, y, operands, slots, parameters)
+            made = backward_step(name, tag)(g, y, operands, slots, parameters)
         for at, one in zip(slots, made, strict=False):
             if at >= 0 and one is not None:
                 before = held[at]
@@ -69,6 +69,11 @@ _STEPS: dict[str, Step] = {
     "copy": lambda g, y, operands, slots, parameters: (g,),
     "host_part": lambda g, y, operands, slots, parameters: (Parts({parameters["part"]: g}),),
 }
+
+
+def backward_step(name: str, tag: str) -> Step:
+    """What a primitive does with the change of its result."""
+    return _STEPS.get(name) or _step(name, tag)
 
 
 def _step(name: str, tag: str) -> Step:
@@ -193,6 +198,7 @@ def _by_pullback(op: Declaration) -> Step:
     ) -> Sequence[Any]:
         if isinstance(g, Parts):
             results = _native._host_parts(y)
+            assert results is not None
             made = rule(
                 tuple([g[k] if k in g else zeros_like(one) for k, one in enumerate(results)]),
                 results,

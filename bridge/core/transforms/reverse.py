@@ -93,7 +93,7 @@ def vjp(
                     )
                 )
         made = pull_back(
-            trace.tape(fresh, results), [in_dtype(g, one) for g, one in zip(changes, results, strict=True)], "vjp"
+            trace.tape(results), [in_dtype(g, one) for g, one in zip(changes, results, strict=True)], "vjp"
         )
     return results, [zeros_like(a) if g is None else g for a, g in zip(inputs, made, strict=True)]
 
@@ -139,7 +139,7 @@ def _differentiated(
             args, kwargs = chosen.replaced(args, kwargs, rebuilt(trees, fresh))
             value = fun(*args, **kwargs)
             loss = _loss(name, value)
-            made = pull_back(trace.tape(fresh, [loss]), [ones_like(loss)], name)
+            made = pull_back(trace.tape([loss]), [ones_like(loss)], name)
         gradients = [zeros_like(a) if g is None else g for a, g in zip(flat, made, strict=True)]
         return value, chosen.answer(rebuilt(trees, gradients))
 
@@ -161,9 +161,7 @@ class _Arguments:
             if not isinstance(k, int):
                 raise TypeError(message(self.tag, "argnums must be integers.", got=type(k).__name__))
             if k < 0:
-                self._refuse(
-                    f"argument {k} cannot be counted from the end.", "count from the first, which is 0"
-                )
+                self._refuse(f"argument {k} cannot be counted from the end.", "count from the first, which is 0")
         if len(set(self.numbers)) < len(self.numbers):
             self._refuse(f"an argument is named twice in argnums={self.numbers}.", "name each once")
 

@@ -44,11 +44,12 @@ class Tape(NamedTuple):
 class Trace:
     """A running transform. While it is entered, evaluated arrays that depend on it remember where they came from."""
 
-    __slots__ = ("name", "number", "symbolic")
+    __slots__ = ("n_inputs", "name", "number", "symbolic")
 
     def __init__(self, name: str, *, symbolic: bool = False) -> None:
         self.name = name
         self.symbolic = symbolic
+        self.n_inputs = 0
 
     def __enter__(self) -> Trace:
         self.number: int = _native._trace_begin(self.name, self.symbolic)
@@ -59,15 +60,18 @@ class Trace:
 
     def inputs(self, arrays: Sequence[array]) -> list[array]:
         """New arrays of the same values."""
+        self.n_inputs += len(arrays)
         return _native._trace_inputs(self.number, arrays)
 
     def symbols(self, specs: Sequence[tuple[Dtype, Sequence[int]]]) -> list[array]:
         """Arrays that stand for values which are not there: looking at one raises TracedError."""
+        self.n_inputs += len(specs)
         return _native._trace_symbols(self.number, specs)
 
-    def tape(self, inputs: Sequence[array], results: Sequence[array]) -> Tape:
-        records, slots = _native._tape(self.number, inputs, results)
-        return Tape(len(inputs), records, slots)
+    def tape(self, results: Sequence[array]) -> Tape:
+        """What was done to the inputs, which the trace knows: an update in place gives their handles other nodes."""
+        records, slots = _native._tape(self.number, results)
+        return Tape(self.n_inputs, records, slots)
 
 
 class Parts(dict[int, array]):
