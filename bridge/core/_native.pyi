@@ -277,29 +277,40 @@ def _stream_number(a: array, /) -> int:
 
 def _synchronize(number: int, /) -> None:
     """Waits for the work of a stream."""
+
 def _call(rules: Any, arguments: Sequence[array], results: Sequence[array], /) -> list[array]:
     """The results as nodes to which transforms apply `rules`."""
+
 def _host_parts(node: array, /) -> tuple[array, ...] | None:
     """All results of a host op that has several; None of any other."""
+
 def _identity(a: array, *others: array) -> array:
     """The same values as another node, computed when the others are."""
+
 def _is_traced(a: array, /) -> bool:
     """Whether a transform that is running depends on the array."""
+
 def _set_export_hook(hook: Callable[[str, str], None] | None, /) -> None:
     """Call hook(name of the transform, description) when a traced array goes outside."""
+
 def _siblings(result: array, /) -> list[array]:
     """All results of the call that made one of them."""
+
 def _tape(trace: int, results: Sequence[array], /) -> tuple[list[Any], list[int]]:
     """The ops between the trace's inputs and results, in topological order, as (name, result, operands, slots,
     parameters), and the slots of the
     results. Slots count the inputs first, then the ops; -1 depends on no input.
     """
+
 def _trace_begin(name: str, symbolic: bool, /) -> int:
     """Begin a trace for the transform of that name."""
+
 def _trace_end(trace: int, /) -> None:
     """End it: what it kept is let go."""
+
 def _trace_inputs(trace: int, arrays: Sequence[array], /) -> list[array]:
     """New arrays of the same values: the inputs of a trace."""
+
 def _trace_symbols(trace: int, specs: Sequence[tuple[Dtype, Sequence[int]]], /) -> list[array]:
     """Inputs without values, from (dtype, shape)."""
 

@@ -343,6 +343,8 @@ void evaluate(Node* const* roots, size_t n) {
 }
 
 void evaluate_in_background(Node* const* roots, size_t n) {
+  for (size_t i = 0; i < n; ++i)
+    if (!roots[i]->evaluated() && roots[i]->is(kSymbolic)) refuse_values(roots[i]);
   auto task = std::make_unique<Background>();
   task->streams = streams_of(roots, n);
   if (task->streams.empty()) return;
