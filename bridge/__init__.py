@@ -85,6 +85,7 @@ from bridge.core.errors import (
     DTypeError,
     ExchangeError,
     FormatError,
+    GradientWarning,
     LinAlgError,
     PluginError,
     PluginWarning,
@@ -279,7 +280,20 @@ from bridge.core.ops.trigonometric import (
 )
 from bridge.core.ops.types import ArrayLike
 from bridge.core.printing import PrintOptions, get_printoptions, printoptions, set_printoptions
-from bridge.core.transforms import grad, jvp, stop_gradient, value_and_grad, vjp, vmap
+from bridge.core.transforms import (
+    checkpoint,
+    compile,
+    custom_function,
+    disable_compile,
+    enable_compile,
+    grad,
+    jvp,
+    set_policy,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+    vmap,
+)
 from bridge.hookspecs import hookimpl
 
 protocols.attach()
@@ -333,6 +347,7 @@ __all__ = [
     "DtypeCategory",
     "ExchangeError",
     "FormatError",
+    "GradientWarning",
     "LinAlgError",
     "PluginError",
     "PluginWarning",
@@ -394,9 +409,11 @@ __all__ = [
     "broadcast_to",
     "can_cast",
     "ceil",
+    "checkpoint",
     "clear_cache",
     "clear_streams",
     "clip",
+    "compile",
     "complex64",
     "complex128",
     "complexfloating",
@@ -424,6 +441,7 @@ __all__ = [
     "cumsum",
     "cumulative_prod",
     "cumulative_sum",
+    "custom_function",
     "default_device",
     "default_stream",
     "degrees",
@@ -432,6 +450,7 @@ __all__ = [
     "device_info",
     "diag",
     "diagonal",
+    "disable_compile",
     "divide",
     "divmod",
     "e",
@@ -439,6 +458,7 @@ __all__ = [
     "einsum_path",
     "empty",
     "empty_like",
+    "enable_compile",
     "equal",
     "erf",
     "erfinv",
@@ -590,6 +610,7 @@ __all__ = [
     "set_default_device",
     "set_default_stream",
     "set_memory_limit",
+    "set_policy",
     "set_printoptions",
     "set_wired_limit",
     "sigmoid",
@@ -608,7 +629,6 @@ __all__ = [
     "std",
     "stop_gradient",
     "stream",
-
     "subtract",
     "sum",
     "swapaxes",

@@ -12,6 +12,7 @@ __all__ = [
     "DTypeError",
     "ExchangeError",
     "FormatError",
+    "GradientWarning",
     "LinAlgError",
     "PluginError",
     "PluginWarning",
@@ -63,6 +64,10 @@ class AxisError(BridgeError, ValueError, IndexError):
 
 class LinAlgError(BridgeError, ValueError):
     """A matrix has no inverse, no factorisation of the kind asked for, or an iteration did not converge."""
+
+
+class GradientWarning(UserWarning):
+    """Something inside a function that is being differentiated is invisible to the gradient. The rest works on."""
 
 
 class PluginWarning(UserWarning):

@@ -208,6 +208,41 @@ def test_history_ends_with_the_transform():
     assert held[0].tolist() == [2, 2, 2, 2]
 
 
+def square_outside(x: Array) -> Array:
+    view = np.array(x, copy=False)
+    view[:] *= view
+    return x.sum()
+
+
+def test_exports_warn():
+    """The documented example: what is written through a view is no part of the gradient, and a warning says so."""
+    x = mx.array([3.0])
+    with pytest.warns(mx.GradientWarning, match=r"bridge\.grad(.|\n)*handed out inside(.|\n)*stop_gradient"):
+        value, df = mx.value_and_grad(square_outside)(x)
+    assert (value.item(), df.item()) == (9, 1)
+    assert x.item() == 3
+
+
+def test_policy_of_exports():
+    """set_policy makes it an error, or silent."""
+    try:
+        mx.set_policy(traced_export="raise")
+        with pytest.raises(mx.TracedError, match="handed out inside"):
+            mx.grad(square_outside)(mx.array([3.0]))
+        with pytest.raises(mx.TracedError, match="handed out inside"):
+            mx.grad(lambda x: (bridge_to_numpy(x), x.sum())[1])(mx.array([3.0]))
+        mx.set_policy(traced_export="allow")
+        assert mx.grad(square_outside)(mx.array([3.0])).tolist() == [1]
+        with pytest.raises(ValueError, match="traced_export cannot be 'no'"):
+            mx.set_policy(traced_export="no")
+    finally:
+        mx.set_policy(traced_export="warn")
+
+
+def bridge_to_numpy(x: Array) -> Any:
+    return mx.to("numpy", x)
+
+
 WRONG = [
     (lambda: mx.grad(lambda x: x)(mx.ones((2,))), ValueError, r"must be a scalar(.|\n)*float32\[2\](.|\n)*sum\(\)"),
     (lambda: mx.grad(lambda x: x.item())(mx.array(1.0)), ValueError, r"must give a scalar array(.|\n)*float"),

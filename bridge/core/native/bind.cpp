@@ -7,6 +7,7 @@
 #include "doors.h"
 #include "eval.h"
 #include "front.h"
+#include "graph.h"
 #include "host.h"
 #include "index.h"
 #include "isa.h"
@@ -228,6 +229,7 @@ NB_MODULE(_native, m) {
     add_placed(m.ptr());
     add_streams(m.ptr());
     add_trace(m.ptr());
+    add_graph(m.ptr());
     if (PyModule_AddFunctions(m.ptr(), methods) < 0) throw PythonError{};
     register_at_fork(m.ptr());
   } catch (const PythonError&) { throw nb::python_error(); }

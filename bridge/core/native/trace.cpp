@@ -240,17 +240,6 @@ int64_t slot_of(const Tape& tape, const Node* n) {
   return found == tape.slots.end() ? -1 : found->second;
 }
 
-std::vector<NodeRef> node_list(PyObject* o) {
-  std::vector<NodeRef> nodes;
-  Ref items = Ref::check(PySequence_Fast(o, "a sequence of arrays is wanted"));
-  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i) {
-    PyObject* item = PySequence_Fast_GET_ITEM(items.get(), i);
-    if (!is_array(item)) raise_type("[bridge.trace] arrays are wanted.");
-    nodes.push_back(NodeRef::borrow(node_of(item)));
-  }
-  return nodes;
-}
-
 Ref record_of(const Tape& tape, Node* n) {
   Ref parameters;
   std::string name = name_and_parameters(n, &parameters);
@@ -396,6 +385,8 @@ PyObject* traced(PyObject*, PyObject* a) {
   });
 }
 
+PyObject* is_tracing(PyObject*, PyObject*) { return PyBool_FromLong(!alive.empty()); }
+
 PyObject* set_export_hook(PyObject*, PyObject* hook) {
   Py_XSETREF(export_hook, hook == Py_None ? nullptr : Py_NewRef(hook));
   Py_RETURN_NONE;
@@ -421,6 +412,7 @@ PyMethodDef methods[] = {
     {"_siblings", siblings, METH_O, "_siblings(result, /)\n--\n\nAll results of the call that made one of them."},
     {"_host_parts", host_parts, METH_O, "_host_parts(node, /)\n--\n\nAll results of a host op that has several; None of any other."},
     {"_is_traced", traced, METH_O, "_is_traced(a, /)\n--\n\nWhether a transform that is running depends on the array."},
+    {"_is_tracing", is_tracing, METH_NOARGS, "_is_tracing()\n--\n\nWhether any transform is running."},
     {"_set_export_hook", set_export_hook, METH_O,
      "_set_export_hook(hook, /)\n--\n\nCall hook(name of the transform, description) when a traced array goes "
      "outside."},
@@ -428,6 +420,22 @@ PyMethodDef methods[] = {
 };
 
 }  // namespace
+
+std::vector<NodeRef> node_list(PyObject* o) {
+  std::vector<NodeRef> nodes;
+  Ref items = Ref::check(PySequence_Fast(o, "a sequence of arrays is wanted"));
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i) {
+    PyObject* item = PySequence_Fast_GET_ITEM(items.get(), i);
+    if (!is_array(item)) raise_type("[bridge.trace] arrays are wanted.");
+    nodes.push_back(NodeRef::borrow(node_of(item)));
+  }
+  return nodes;
+}
+
+TraceInputs inputs_of(PyObject* trace) {
+  const Trace& t = need_trace(trace);
+  return {t.id, t.inputs};
+}
 
 bool keep_history(Node* n) noexcept {
   if (!is_traced(n)) {

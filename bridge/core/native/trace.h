@@ -9,6 +9,8 @@
 #pragma once
 #include <Python.h>
 
+#include <vector>
+
 #include "node.h"
 
 namespace bridge {
@@ -25,6 +27,14 @@ void notice_export(Node*);
 // A symbolic node reads copies of the open arrays among its operands (or of those over one storage): it cannot be
 // evaluated before somebody writes.
 void separate(Node*, const Storage* only = nullptr);
+
+// A running trace, by its number.
+struct TraceInputs {
+  uint32_t id;
+  const std::vector<NodeRef>& inputs;
+};
+TraceInputs inputs_of(PyObject* trace);
+std::vector<NodeRef> node_list(PyObject* arrays);
 
 void add_trace(PyObject* module);
 PyObject* call_stop_gradient(PyObject* const* args, Py_ssize_t n, PyObject* names);

@@ -7,7 +7,24 @@ transform makes is a graph like any other, which another transform can walk: the
 
 from bridge.core.ops.gradient import stop_gradient
 from bridge.core.transforms.batching import vmap
+from bridge.core.transforms.checkpoint import checkpoint
+from bridge.core.transforms.compile import compile, disable_compile, enable_compile
+from bridge.core.transforms.custom import custom_function
 from bridge.core.transforms.forward import jvp
+from bridge.core.transforms.policy import set_policy
 from bridge.core.transforms.reverse import grad, value_and_grad, vjp
 
-__all__ = ["grad", "jvp", "stop_gradient", "value_and_grad", "vjp", "vmap"]
+__all__ = [
+    "checkpoint",
+    "compile",
+    "custom_function",
+    "disable_compile",
+    "enable_compile",
+    "grad",
+    "jvp",
+    "set_policy",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]
