@@ -73,6 +73,7 @@ FAMILIES = {
     "create": "New arrays",
     "fast": "Layers of neural networks",
     "misc": "Padding, grids, windows",
+    "gradient": "Derivatives",
     "random": "Random numbers",
     "linalg": "Linear algebra",
     "fft": "Fourier transforms",

@@ -200,6 +200,23 @@ def test_values_are_refused():
             mx.compile(lambda x, look=look: (look(x), x)[1])(mx.array(1.0))
 
 
+def test_shapeless():
+    """A function without extents is traced once for all of them; of one that asks for extents the results are right."""
+    f, one = counted(lambda x, y: mx.abs(x + y).sum(0).T @ mx.concatenate([x, y]).max(0), shapeless=True)
+    for n in (2, 3, 5, 3):
+        x, y = mx.ones((n, 4)) * n, mx.ones((n, 4))
+        assert f(x, y).item() == 4 * n * (n + 1) * n
+    assert one.calls == 1
+    f(mx.ones((2, 2)), mx.ones((2, 2), mx.int32))
+    f(mx.ones((2, 2, 2)), mx.ones((2, 2, 2)))
+    assert one.calls == 3
+    for fun in (lambda x: x.mean(), lambda x: x.reshape(x.shape[0] * x.shape[1], -1).sum(0), lambda x: x[1:].sum()):
+        g = mx.compile(fun, shapeless=True)
+        for shape in [(2, 3, 4), (5, 5, 3)]:
+            x = mx.array(np.random.default_rng(0).normal(size=shape))
+            np.testing.assert_allclose(np.asarray(g(x)), np.asarray(fun(x)), rtol=1e-5, atol=1e-6)
+
+
 def test_disabled(enabled: None):
     """Compilation can be switched off for all functions, and on again."""
     f, one = counted(lambda x: x + 1)

@@ -5,6 +5,7 @@
 #include "eval.h"
 #include "iterator.h"
 #include "sanitize.h"
+#include "trace.h"
 
 namespace bridge {
 
@@ -258,6 +259,7 @@ Py_ssize_t array_length(PyObject* self) {
     PyErr_SetString(PyExc_TypeError, "len() of a 0-d array");
     return -1;
   }
+  note_extent_read(n);
   return static_cast<Py_ssize_t>(n->shape[0]);
 }
 

@@ -3,18 +3,24 @@
 #include "dlpack.h"
 #include "eval.h"
 #include "primitive.h"
+#include "trace.h"
 #include "stream.h"
 
 namespace bridge {
 namespace {
 
+Node* measured(PyObject* self) {
+  note_extent_read(node_of(self));
+  return node_of(self);
+}
+
 PyObject* get_shape(PyObject* self, void*) {
-  return guard(static_cast<PyObject*>(nullptr), [&] { return shape_tuple(node_of(self)->ndim, node_of(self)->shape); });
+  return guard(static_cast<PyObject*>(nullptr), [&] { return shape_tuple(measured(self)->ndim, node_of(self)->shape); });
 }
 PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(node_of(self)->ndim); }
-PyObject* get_size(PyObject* self, void*) { return PyLong_FromLongLong(node_of(self)->size); }
+PyObject* get_size(PyObject* self, void*) { return PyLong_FromLongLong(measured(self)->size); }
 PyObject* get_itemsize(PyObject* self, void*) { return PyLong_FromLongLong(itemsize(node_of(self)->dtype)); }
-PyObject* get_nbytes(PyObject* self, void*) { return PyLong_FromLongLong(node_of(self)->nbytes()); }
+PyObject* get_nbytes(PyObject* self, void*) { return PyLong_FromLongLong(measured(self)->nbytes()); }
 PyObject* get_dtype(PyObject* self, void*) { return Py_NewRef(dtype_object(node_of(self)->dtype)); }
 PyObject* get_transposed(PyObject* self, void*) {
   return guard(static_cast<PyObject*>(nullptr), [&] {

@@ -295,6 +295,7 @@ struct Signature_ {
   std::vector<Ref> constants;
   std::vector<PyObject*> arrays;  // borrowed
   const char* tag;
+  bool extents = true;  // of arrays count
 
   void number(int64_t v) { text.append(reinterpret_cast<const char*>(&v), sizeof v); }
 
@@ -310,7 +311,7 @@ struct Signature_ {
       text += 'A';
       text += static_cast<char>(n->dtype);
       text += static_cast<char>(n->ndim);
-      for (int i = 0; i < n->ndim; ++i) number(n->shape[i]);
+      for (int i = 0; extents && i < n->ndim; ++i) number(n->shape[i]);
       arrays.push_back(o);
     } else if (PyDict_Check(o)) {
       text += 'D';
@@ -353,11 +354,13 @@ struct Signature_ {
   }
 };
 
-// _signature(nest, nest, arrays_only) -> (key, arrays)
+// _signature(*nests) -> (key, arrays)
+template <bool extents>
 PyObject* signature(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
     Signature_ s;
     s.tag = "bridge.compile";
+    s.extents = extents;
     for (Py_ssize_t i = 0; i < n; ++i) s.add(args[i]);
     Ref constants = Ref::check(PyTuple_New(static_cast<Py_ssize_t>(s.constants.size())));
     for (size_t i = 0; i < s.constants.size(); ++i)
@@ -378,8 +381,11 @@ PyMethodDef methods[] = {
     {"_graph_run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(graph_run)), METH_FASTCALL,
      "_graph_run(graph, inputs, /)\n--\n\nThe results of such a graph for other inputs."},
     {"_graph_size", graph_size, METH_O, "_graph_size(graph, /)\n--\n\nThe number of its ops."},
-    {"_signature", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(signature)), METH_FASTCALL,
-     "_signature(*nests)\n--\n\nWhat decides about the graph that arguments lead to, as a key; and the arrays in them."},
+    {"_signature", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(signature<true>)), METH_FASTCALL,
+     "_signature(*nests)\n--\n\nWhat decides about the graph that arguments lead to, as a key; and the arrays in "
+     "them."},
+    {"_loose_signature", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(signature<false>)), METH_FASTCALL,
+     "_loose_signature(*nests)\n--\n\nThe same, whatever the extents of the arrays."},
     {nullptr, nullptr, 0, nullptr},
 };
 

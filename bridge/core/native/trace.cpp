@@ -11,6 +11,9 @@
 #include "kernel.h"
 
 namespace bridge {
+
+uint64_t n_extent_reads = 0;
+
 namespace {
 
 struct Trace {
@@ -378,12 +381,35 @@ PyObject* host_parts(PyObject*, PyObject* node) {
   });
 }
 
+// The latest running trace that the node depends on; nullptr: its number is as high, but it comes from elsewhere. What
+// depends on a running trace has kept its operands, so the walk tells.
+const Trace* watching(Node* n) {
+  std::unordered_map<const Node*, const Trace*> inputs;
+  for (const Trace& t : alive)
+    for (const NodeRef& input : t.inputs) inputs[input.get()] = &t;
+  std::unordered_map<const Node*, bool> seen{{n, true}};
+  std::vector<const Node*> todo{n};
+  const Trace* latest = nullptr;
+  while (!todo.empty()) {
+    const Node* one = todo.back();
+    todo.pop_back();
+    auto found = inputs.find(one);
+    if (found != inputs.end() && (!latest || found->second->id > latest->id)) latest = found->second;
+    for (uint32_t k = 0; k < one->n_edges; ++k)
+      if (is_traced(one->edges[k].node) && seen.emplace(one->edges[k].node, true).second)
+        todo.push_back(one->edges[k].node);
+  }
+  return latest;
+}
+
 PyObject* traced(PyObject*, PyObject* a) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
     if (!is_array(a)) raise_type("_is_traced() takes an array");
     return PyBool_FromLong(is_traced(node_of(a)) || node_of(a)->is(kSymbolic));
   });
 }
+
+PyObject* extent_reads(PyObject*, PyObject*) { return PyLong_FromUnsignedLongLong(n_extent_reads); }
 
 PyObject* is_tracing(PyObject*, PyObject*) { return PyBool_FromLong(!alive.empty()); }
 
@@ -410,8 +436,11 @@ PyMethodDef methods[] = {
     {"_call", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(make_call)), METH_FASTCALL,
      "_call(rules, arguments, results, /)\n--\n\nThe results as nodes to which transforms apply `rules`."},
     {"_siblings", siblings, METH_O, "_siblings(result, /)\n--\n\nAll results of the call that made one of them."},
-    {"_host_parts", host_parts, METH_O, "_host_parts(node, /)\n--\n\nAll results of a host op that has several; None of any other."},
+    {"_host_parts", host_parts, METH_O,
+     "_host_parts(node, /)\n--\n\nAll results of a host op that has several; None of any other."},
     {"_is_traced", traced, METH_O, "_is_traced(a, /)\n--\n\nWhether a transform that is running depends on the array."},
+    {"_extent_reads", extent_reads, METH_NOARGS,
+     "_extent_reads()\n--\n\nHow often code has asked for the extents of arrays without values."},
     {"_is_tracing", is_tracing, METH_NOARGS, "_is_tracing()\n--\n\nWhether any transform is running."},
     {"_set_export_hook", set_export_hook, METH_O,
      "_set_export_hook(hook, /)\n--\n\nCall hook(name of the transform, description) when a traced array goes "
@@ -463,12 +492,11 @@ void refuse_values(const Node* n) {
 
 void notice_export(Node* n) {
   NodeRef held = NodeRef::borrow(n);
-  std::string name;
+  const Trace* seen_by = watching(n);
+  if (!seen_by) return;
+  std::string name = seen_by->name;
   bool is_input = false;
-  for (const Trace& t : alive) {
-    if (t.id <= n->trace) name = t.name;
-    for (const NodeRef& input : t.inputs) is_input = is_input || input.get() == n;
-  }
+  for (const NodeRef& input : seen_by->inputs) is_input = is_input || input.get() == n;
   if (is_input && n->storage->n_nodes > 1 && !n->storage->leased()) {
     NodeRef copy = fresh_copy(n);
     Storage* own = copy->storage;

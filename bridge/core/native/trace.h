@@ -28,6 +28,12 @@ void notice_export(Node*);
 // evaluated before somebody writes.
 void separate(Node*, const Storage* only = nullptr);
 
+// Extents of symbolic nodes that Python code asked for: a graph may depend on them.
+extern uint64_t n_extent_reads;
+inline void note_extent_read(const Node* n) {
+  if (n->is(kSymbolic)) ++n_extent_reads;
+}
+
 // A running trace, by its number.
 struct TraceInputs {
   uint32_t id;

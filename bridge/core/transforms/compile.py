@@ -1,7 +1,7 @@
 """`compile`: a function is traced once, and its graph made again natively on every call with like arguments.
 
 The graph of a set of arguments is kept under what it depends on: the nest they are in, shapes and dtypes of the arrays,
-and the values of everything else. Equal work in it is done once, and what depends on no argument is computed once for all.
+and the values of everything else. Equal work in it is done once, and what depends on no argument once for all calls.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from bridge.core import _native
 from bridge.core._native import array
 from bridge.core.errors import message
+from bridge.core.ops.declare import PRIMITIVES
 from bridge.core.transforms.nest import leaves, rebuilt
-from bridge.core.transforms.tape import Trace
+from bridge.core.transforms.tape import Tape, Trace
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,7 +31,7 @@ def enable_compile() -> None:
 
 
 def disable_compile() -> None:
-    """Let compiled functions run as they were written. BRIDGE_DISABLE_COMPILE=1 in the environment does it at import."""
+    """Let compiled functions run as they were written. BRIDGE_DISABLE_COMPILE=1 in the environment does the same."""
     global _disabled
     _disabled = True
 
@@ -42,14 +43,16 @@ def compile(
 
     Args:
         fun: takes nests (list, tuple, dict) of arrays and constants and gives a nest. It is called when arguments of a
-            new kind come: other shapes or dtypes, another nest, another constant. Arrays that it captures are constants.
+            new kind come: other shapes or dtypes, another nest, another constant. Captured arrays are constants.
         inputs: list or dict of arrays, nested as needed, that the function reads besides its arguments.
         outputs: list or dict of arrays that the function replaces; they are replaced on every call.
-        shapeless: the graph does not depend on the extents of the arguments, and is traced once for all of them.
+        shapeless: trace once for all extents of the arguments, if the function asks for none and consists of elementwise
+            ops, reductions, transpositions, products and joins. Otherwise the graph may depend on them, and other extents
+            are traced anew as usual: results are right either way.
 
     Raises, when called:
         TracedError: the function looks at values, which are not there while it is traced.
-        ValueError: an argument that is neither an array nor a constant; with `shapeless`, a graph that depends on extents.
+        ValueError: an argument that is neither an array nor a constant.
     """
     if not callable(fun):
         raise TypeError(message("bridge.compile", "a function is wanted.", got=type(fun).__name__))
@@ -81,16 +84,18 @@ class _Graphs:
         self.inputs = inputs
         self.outputs = outputs
         self.shapeless = shapeless
-        self.known: dict[Any, _Compiled] = {}
+        self.known: dict[Any, _Compiled | None] = {}
+        self.recipes: dict[Any, _Recipe] = {}
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self.inputs is None:
-            key, arrays = _native._signature(args, kwargs)
-        else:
-            key, arrays = _native._signature(args, kwargs, _state(self.inputs))
+        nests = (args, kwargs) if self.inputs is None else (args, kwargs, _state(self.inputs))
+        key, arrays = _native._signature(*nests)
         found = self.known.get(key)
+        if found is None and self.shapeless:
+            recipe = self.recipes.get(_native._loose_signature(*nests)[0])
+            found = self.known[key] = recipe.made_for(arrays) if recipe is not None else None
         if found is None:
-            found, captured = self.trace(args, kwargs)
+            found, captured = self.trace(args, kwargs, nests)
             if captured:  # by another transform around this call: the graph is for this call alone
                 arrays = [*arrays, *captured]
             else:
@@ -105,7 +110,9 @@ class _Graphs:
             values[place] = one
         return rebuilt(found.nest, values)
 
-    def trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Compiled, list[array]]:
+    def trace(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], nests: tuple[Any, ...]
+    ) -> tuple[_Compiled, list[array]]:
         """The graph for arguments of this kind, and arrays that it needs besides them."""
         values = leaves((args, kwargs))
         slots = [] if self.inputs is None else list(_slots(self.inputs))
@@ -119,18 +126,73 @@ class _Graphs:
             try:
                 for (container, key), symbol in zip(slots, symbols[len(places) :], strict=True):
                     container[key] = symbol
+                asked = _native._extent_reads()
                 results = self.fun(*args, **kwargs)
+                asked = _native._extent_reads() - asked
                 replaced = [] if self.outputs is None else [container[key] for container, key in _slots(self.outputs)]
             finally:
                 for (container, key), one in zip(slots, before, strict=True):
                     container[key] = one
             ends = leaves(results)
             at = [k for k, leaf in enumerate(ends) if isinstance(leaf, array)]
-            graph, captured = _native._graph_make(trace.number, [*(ends[k] for k in at), *replaced], True)
+            flat = [*(ends[k] for k in at), *replaced]
+            graph, captured = _native._graph_make(trace.number, flat, True)
+            tape = trace.tape(flat) if self.shapeless and not asked and not captured else None
         for k in at:
             ends[k] = None
         lone = isinstance(results, array)
-        return _Compiled(graph, len(at), None if lone else rebuilt(results, ends), lone, at, ends), captured
+        made = _Compiled(graph, len(at), None if lone else rebuilt(results, ends), lone, at, ends)
+        if tape is not None and all(record[0] in _SHAPELESS for record in tape.records):
+            self.recipes[_native._loose_signature(*nests)[0]] = _Recipe(tape, flat, made)
+        return made, captured
+
+
+class _Recipe(NamedTuple):
+    """A graph that does not depend on extents: its ops, to be called again on arguments of other extents."""
+
+    tape: Tape
+    results: list[array]
+    made: _Compiled
+
+    def made_for(self, arguments: list[array]) -> _Compiled:
+        with Trace("compile", symbolic=True) as trace:
+            held: list[Any] = list(trace.symbols([(a.dtype, a.shape) for a in arguments]))
+            for name, _, operands, slots, parameters in self.tape.records:
+                values = [a if slot < 0 else held[slot] for a, slot in zip(operands, slots, strict=True)]
+                held.append(_SHAPELESS[name](name, values, parameters))
+            ends = [a if slot < 0 else held[slot] for a, slot in zip(self.results, self.tape.results, strict=True)]
+            graph, _ = _native._graph_make(trace.number, ends, False)
+        return self.made._replace(graph=graph)
+
+
+def _again(name: str, values: list[array], parameters: dict[str, Any]) -> Any:
+    return PRIMITIVES[name].call(*values, **parameters)
+
+
+def _reduced(name: str, values: list[array], parameters: dict[str, Any]) -> Any:
+    return PRIMITIVES[name].call(values[0], parameters["axes"], parameters["keepdims"])
+
+
+def _joined(name: str, values: list[array], parameters: dict[str, Any]) -> Any:
+    return PRIMITIVES[name].call(values, **parameters)
+
+
+def _same(name: str, values: list[array], parameters: dict[str, Any]) -> Any:
+    return values[0]
+
+
+# Ops whose parameters name no extents, and how each is called again.
+_SHAPELESS: dict[str, Callable[[str, list[array], dict[str, Any]], Any]] = {
+    **{op.name: _again for op in PRIMITIVES.values() if op.kind == "elementwise"},
+    **{op.name: _reduced for op in PRIMITIVES.values() if op.kind == "reduction"},
+    "cast": _again,
+    "matmul": _again,
+    "stop_gradient": _again,
+    "transpose": _again,
+    "concatenate": _joined,
+    "copy": _same,
+    "identity": _same,
+}
 
 
 def _slots(nest: Any) -> Iterator[tuple[Any, Any]]:

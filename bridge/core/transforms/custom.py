@@ -120,9 +120,9 @@ class custom_function(Generic[P, R]):
             x, y = primals
             return cotangent * bridge.cos(x) * y, cotangent * bridge.sin(x)
 
-    Whatever has no rule is derived from the function as usual. Arguments and results are nests of arrays; a lone argument
-    stands for itself in `primals`, several are a tuple. The function counts as pure: arrays that it captures, and keyword
-    arguments, are constants.
+    Whatever has no rule is derived from the function as usual. Arguments and results are nests of arrays; a lone
+    argument stands for itself in `primals`, several are a tuple. The function counts as pure: arrays that it captures,
+    and keyword arguments, are constants.
     """
 
     def __init__(self, f: Callable[P, R]) -> None:
