@@ -46,9 +46,9 @@ def compile(
             new kind come: other shapes or dtypes, another nest, another constant. Captured arrays are constants.
         inputs: list or dict of arrays, nested as needed, that the function reads besides its arguments.
         outputs: list or dict of arrays that the function replaces; they are replaced on every call.
-        shapeless: trace once for all extents of the arguments, if the function asks for none and consists of elementwise
-            ops, reductions, transpositions, products and joins. Otherwise the graph may depend on them, and other extents
-            are traced anew as usual: results are right either way.
+        shapeless: trace once for all extents of the arguments, if the function asks for none and consists of
+            elementwise ops, reductions, transpositions, products and joins. Otherwise the graph may depend on them,
+            and other extents are traced anew as usual: results are right either way.
 
     Raises, when called:
         TracedError: the function looks at values, which are not there while it is traced.
