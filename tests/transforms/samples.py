@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import bridge as mx
+from bridge.core.dtypes import INEXACT
 from bridge.core.ops.declare import PRIMITIVES, Declaration
 
 Array = np.ndarray
@@ -45,6 +46,8 @@ def symmetric(a: Any) -> Any:
 
 
 def _elementwise(op: Declaration) -> list[Sample]:
+    if not op.accepts & INEXACT:  # bits
+        return [Sample(op.name, op.call, (np.arange(6), np.array([1, 2, 3, 1, 2, 3]))[: len(op.sample)])]
     points = []
     for k, (low, high) in enumerate(op.sample):
         low, high = max(low, -2.0), min(high, 3.0)
@@ -85,6 +88,23 @@ LISTED: dict[str, list[tuple[Callable[..., Any], tuple[Array, ...]]]] = {
     "cast": [(lambda a: a.astype(mx.complex128).astype(mx.float64), (draw(3),))],
     "slice": [(lambda a: a[4::-2, 1:3], (draw(5, 4),))],
     "slice_update": [(lambda a, b: _updated(a, b), (draw(5, 4), draw(2, 4, seed=3)))],
+    "view": [(lambda a: mx.view(a, mx.float64), (draw(3),))],
+    "contiguous": [(lambda a: mx.contiguous(a.T), (draw(2, 3),))],
+    "conv_general": [
+        (lambda x, w: mx.conv_general(x, w, stride=2, padding=1), (draw(2, 7, 3), draw(4, 3, 3, seed=1))),
+        (lambda x, w: mx.conv_general(x, w, groups=2), (draw(1, 4, 4, 4), draw(2, 2, 2, 2, seed=1))),
+    ],
+    "cumsum": [(lambda a: mx.cumsum(a, 1, reverse=True), (draw(2, 4),))],
+    "cumprod": [(lambda a: mx.cumprod(a, 1), (spread(2, 4),))],
+    "cummax": [(lambda a: mx.cummax(a, 1), (spread(2, 4),))],
+    "cummin": [(lambda a: mx.cummin(a, 0), (spread(2, 4),))],
+    "logcumsumexp": [(lambda a: mx.logcumsumexp(a, 1), (draw(2, 4),))],
+    "padded": [(lambda a: mx.pad(a, ((1, 2), (0, 1)), mode="edge"), (draw(2, 3),))],
+    "sort": [(lambda a: mx.sort(a, 0), (spread(4, 3),))],
+    "partition": [(lambda a: mx.sort(mx.partition(a, 2, 1), 1), (spread(3, 5),))],
+    "complex_transform": [(lambda a: mx.abs(mx.fft.fft(a)), (draw(2, 5),))],
+    "real_transform": [(lambda a: mx.real(mx.fft.rfft(a)), (draw(2, 6),))],
+    "real_inverse": [(lambda a: mx.fft.irfft(mx.fft.rfft(a) ** 2), (draw(2, 6),))],
     "inv": [(mx.linalg.inv, (regular(3, 3),))],
     "tri_inv": [(lambda a: mx.linalg.tri_inv(a, upper=True), (regular(3, 3),))],
     "pinv": [(mx.linalg.pinv, (draw(4, 3),))],

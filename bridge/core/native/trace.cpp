@@ -159,11 +159,11 @@ std::string name_and_parameters(const Node* n, Ref* parameters) {
     case Op::slice:
       set(Py_BuildValue("{s:O,s:O,s:O}", "start", int_tuple(n->ndim, at->start).get(), "step",
                         int_tuple(n->ndim, at->step).get(), "count", int_tuple(n->ndim, n->shape).get()));
-      return "slice";
+      return "strided_slice";
     case Op::slice_update:
       set(Py_BuildValue("{s:O,s:O}", "start", int_tuple(n->ndim, at->start).get(), "step",
                         int_tuple(n->ndim, at->step).get()));
-      return "slice_update";
+      return "strided_update";
     case Op::matmul: return "matmul";
     case Op::concatenate: set(Py_BuildValue("{s:i}", "axis", static_cast<int>(at->axes))); return "concatenate";
     case Op::arange: return "arange";

@@ -16,9 +16,9 @@ from bridge.core.dtypes import COMPLEX, INEXACT
 from bridge.core.errors import BridgeError, message
 from bridge.core.ops.arithmetic import conjugate
 from bridge.core.ops.create import zeros_like
-from bridge.core.ops.declare import PRIMITIVES, Declaration
+from bridge.core.ops.declare import Declaration
 from bridge.core.ops.shape import broadcast_to, reshape, unbroadcast
-from bridge.core.transforms.tape import Parts, Tape
+from bridge.core.transforms.tape import Parts, Tape, declared
 
 Changes: TypeAlias = "Sequence[array | None]"
 Step: TypeAlias = Callable[[Any, array, tuple[array, ...], tuple[int, ...], dict[str, Any]], Sequence[Any]]
@@ -78,7 +78,7 @@ def backward_step(name: str, tag: str) -> Step:
 
 def _step(name: str, tag: str) -> Step:
     """The function for a primitive, kept for the next time."""
-    op = PRIMITIVES[name]
+    op = declared(name)
     if op.derivative == "flat":
         step: Step = _nothing
     elif op.pullback is not None:

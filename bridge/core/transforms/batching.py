@@ -13,13 +13,13 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 from bridge.core import _native
 from bridge.core._native import array
 from bridge.core.errors import AxisError, message
-from bridge.core.ops.declare import PRIMITIVES, Declaration
+from bridge.core.ops.declare import Declaration
 from bridge.core.ops.host import describe
 from bridge.core.ops.shape import broadcast_to, moveaxis, reshape
 from bridge.core.transforms.backward import NoRule
 from bridge.core.transforms.nest import NotAnArray, arrays_of, leaves, place, rebuilt, spread
 from bridge.core.transforms.reverse import ArgumentError
-from bridge.core.transforms.tape import Tape, Trace
+from bridge.core.transforms.tape import Tape, Trace, declared
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -102,7 +102,7 @@ _STEPS: dict[str, Step] = {
 
 
 def _step(name: str) -> Step:
-    op = PRIMITIVES[name]
+    op = declared(name)
     if op.batching is not None:
         step = _ruled(op)
     elif op.kind == "elementwise":
