@@ -100,8 +100,6 @@ LISTED: dict[str, list[tuple[Callable[..., Any], tuple[Array, ...]]]] = {
     "cummin": [(lambda a: mx.cummin(a, 0), (spread(2, 4),))],
     "logcumsumexp": [(lambda a: mx.logcumsumexp(a, 1), (draw(2, 4),))],
     "padded": [(lambda a: mx.pad(a, ((1, 2), (0, 1)), mode="edge"), (draw(2, 3),))],
-    "sort": [(lambda a: mx.sort(a, 0), (spread(4, 3),))],
-    "partition": [(lambda a: mx.sort(mx.partition(a, 2, 1), 1), (spread(3, 5),))],
     "complex_transform": [(lambda a: mx.abs(mx.fft.fft(a)), (draw(2, 5),))],
     "real_transform": [(lambda a: mx.real(mx.fft.rfft(a)), (draw(2, 6),))],
     "real_inverse": [(lambda a: mx.fft.irfft(mx.fft.rfft(a) ** 2), (draw(2, 6),))],

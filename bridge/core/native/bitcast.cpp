@@ -62,7 +62,7 @@ NodeRef make_view(Node* a, DType t) {
   }
   if (a->op == Op::constant && !a->evaluated() && from == to && t != DType::bool_)
     return make_constant(t, a->scalar, a->ndim, shape);
-  if (a->evaluated() && seen_as(a, t, strides)) {
+  if (a->evaluated() && !is_traced(a) && seen_as(a, t, strides)) {
     NodeRef n(new_node(Op::data, t, a->ndim, 0));
     set_shape(n.get(), shape);
     retain(a->storage);

@@ -170,8 +170,7 @@ def _by_transpose(op: Declaration) -> Step:
     def step(
         g: Any, y: array, operands: tuple[array, ...], slots: tuple[int, ...], parameters: dict[str, Any]
     ) -> Sequence[Any]:
-        turned = not isinstance(g, Parts) and g.dtype in COMPLEX
-        if turned:
+        if not isinstance(g, Parts) and g.dtype in COMPLEX:
             g = conjugate(g)
         if len(rules) == 1:
             assert rules[0] is not None
@@ -182,8 +181,7 @@ def _by_transpose(op: Declaration) -> Step:
                 None if rule is None or slot < 0 or a.dtype not in INEXACT else rule(g, *operands, **parameters)
                 for rule, slot, a in zip(rules, slots, operands, strict=True)
             ]
-        if turned:
-            made = [None if one is None else conjugate(one) for one in made]
+        made = [conjugate(one) if one is not None and one.dtype in COMPLEX else one for one in made]
         return [_exact(one, a) for one, a in zip(made, operands, strict=True)]
 
     return step
