@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from bridge.core.dtypes import INEXACT
+from bridge.core.ops import load
 from bridge.core.ops.declare import PRIMITIVES, Declaration
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "transforms.md"
@@ -58,6 +59,7 @@ def cells(op: Declaration) -> tuple[str, str, str, str]:
 
 
 def table() -> str:
+    load()
     rows, silent = [], []
     for op in sorted(PRIMITIVES.values(), key=lambda op: (family(op), op.name)):
         if op.of is not None:

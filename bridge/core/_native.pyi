@@ -257,6 +257,7 @@ def _close_stream(number: int, /) -> None:
     """Ends the stream's thread once its work is done, and frees the number."""
 
 def _dtype(name: str, /) -> Dtype: ...
+
 def _end_streams() -> None:
     """Ends the threads of all streams: at exit."""
 
@@ -281,6 +282,20 @@ def _synchronize(number: int, /) -> None:
 def _call(rules: Any, arguments: Sequence[array], results: Sequence[array], /) -> list[array]:
     """The results as nodes to which transforms apply `rules`."""
 
+def _extent_reads() -> int:
+    """How often code has asked for the extents of arrays without values."""
+
+def _graph_make(trace: int, results: Sequence[array], close: bool, /) -> tuple[Capsule, list[array]]:
+    """The ops between a trace's inputs and results, to be made again; and the arrays from outside
+    that other transforms trace, which are further inputs if `close`.
+    """
+
+def _graph_run(graph: Capsule, inputs: Sequence[array], /) -> list[array]:
+    """The results of such a graph for other inputs."""
+
+def _graph_size(graph: Capsule, /) -> int:
+    """The number of its ops."""
+
 def _host_parts(node: array, /) -> tuple[array, ...] | None:
     """All results of a host op that has several; None of any other."""
 
@@ -290,11 +305,20 @@ def _identity(a: array, *others: array) -> array:
 def _is_traced(a: array, /) -> bool:
     """Whether a transform that is running depends on the array."""
 
+def _is_tracing() -> bool:
+    """Whether any transform is running."""
+
+def _loose_signature(*nests: Any) -> tuple[tuple[bytes, tuple[Any, ...]], list[array]]:
+    """The same, whatever the extents of the arrays."""
+
 def _set_export_hook(hook: Callable[[str, str], None] | None, /) -> None:
     """Call hook(name of the transform, description) when a traced array goes outside."""
 
 def _siblings(result: array, /) -> list[array]:
     """All results of the call that made one of them."""
+
+def _signature(*nests: Any) -> tuple[tuple[bytes, tuple[Any, ...]], list[array]]:
+    """What decides about the graph that arguments lead to, as a key; and the arrays in them."""
 
 def _tape(trace: int, results: Sequence[array], /) -> tuple[list[Any], list[int]]:
     """The ops between the trace's inputs and results, in topological order, as (name, result, operands, slots,

@@ -9,9 +9,12 @@ import numpy as np
 
 import bridge as mx
 from bridge.core.dtypes import INEXACT
+from bridge.core.ops import load
 from bridge.core.ops.declare import PRIMITIVES, Declaration
 
 Array = np.ndarray
+
+load()
 
 
 class Sample(NamedTuple):

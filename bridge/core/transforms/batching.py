@@ -14,12 +14,11 @@ from bridge.core import _native
 from bridge.core._native import array
 from bridge.core.errors import AxisError, message
 from bridge.core.ops.declare import Declaration
-from bridge.core.ops.host import describe
 from bridge.core.ops.shape import broadcast_to, moveaxis, reshape
 from bridge.core.transforms.backward import NoRule
 from bridge.core.transforms.nest import NotAnArray, arrays_of, leaves, place, rebuilt, spread
 from bridge.core.transforms.reverse import ArgumentError
-from bridge.core.transforms.tape import Tape, Trace, declared
+from bridge.core.transforms.tape import Tape, Trace, declared, describe
 
 P = ParamSpec("P")
 R = TypeVar("R")

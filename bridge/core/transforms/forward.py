@@ -16,13 +16,12 @@ from bridge.core.dtypes import INEXACT
 from bridge.core.errors import message
 from bridge.core.ops.create import zeros_like
 from bridge.core.ops.declare import Declaration
-from bridge.core.ops.host import describe
 from bridge.core.ops.reduce import sum as total
 from bridge.core.ops.shape import broadcast_to, reshape
 from bridge.core.transforms.backward import backward_step, pull_back
 from bridge.core.transforms.nest import arrays_of
 from bridge.core.transforms.reverse import ArgumentError, in_dtype, results_of
-from bridge.core.transforms.tape import Parts, Tape, Trace, declared
+from bridge.core.transforms.tape import Parts, Tape, Trace, declared, describe
 
 Tangents: TypeAlias = "tuple[Any, ...]"  # one an operand: an array, Parts, or None
 Step: TypeAlias = Callable[[Tangents, array, tuple[array, ...], dict[str, Any]], Any]

@@ -10,10 +10,9 @@ from bridge.core._native import array
 from bridge.core.dtypes import INEXACT
 from bridge.core.errors import BridgeError, DTypeError, message
 from bridge.core.ops.create import ones_like, zeros_like
-from bridge.core.ops.host import describe
 from bridge.core.transforms.backward import pull_back
 from bridge.core.transforms.nest import arrays_of, leaves, place, rebuilt
-from bridge.core.transforms.tape import Trace
+from bridge.core.transforms.tape import Trace, describe
 
 P = ParamSpec("P")
 R = TypeVar("R")

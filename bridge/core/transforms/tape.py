@@ -24,6 +24,11 @@ def declared(name: str) -> Declaration:
     return PRIMITIVES.get(name) or PRIMITIVES[_SAME[name]]
 
 
+def describe(a: array) -> str:
+    """float32[4, 3]."""
+    return f"{a.dtype.name}[{', '.join(map(str, a.shape))}]"
+
+
 class Record(NamedTuple):
     """One op on a tape. Slots count the inputs of the trace first, then the ops of the tape; -1 depends on no input."""
 
