@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.core import protocols
 from bridge.core._native import (
+    ArrayIterator,
     Dtype,
     array,
     async_eval,
@@ -254,6 +255,16 @@ from bridge.core.ops.shape import (
     unstack,
 )
 from bridge.core.ops.sort import argpartition, argsort, median, partition, searchsorted, sort, topk
+from bridge.core.ops.take import (
+    ArrayAt,
+    as_strided,
+    nonzero,
+    put_along_axis,
+    slice,
+    slice_update,
+    take,
+    take_along_axis,
+)
 from bridge.core.ops.trigonometric import (
     acos,
     acosh,
@@ -337,6 +348,8 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "ArrayAt",
+    "ArrayIterator",
     "ArrayLike",
     "BridgeError",
     "CopyRequired",
@@ -382,6 +395,7 @@ __all__ = [
     "argsort",
     "array",
     "array_equal",
+    "as_strided",
     "asarray",
     "asin",
     "asinh",
@@ -570,6 +584,7 @@ __all__ = [
     "new_thread_unsafe_stream",
     "newaxis",
     "nextafter",
+    "nonzero",
     "not_equal",
     "number",
     "ones",
@@ -584,6 +599,7 @@ __all__ = [
     "power",
     "printoptions",
     "prod",
+    "put_along_axis",
     "radians",
     "random",
     "real",
@@ -619,6 +635,8 @@ __all__ = [
     "signedinteger",
     "sin",
     "sinh",
+    "slice",
+    "slice_update",
     "softmax",
     "sort",
     "split",
@@ -633,6 +651,8 @@ __all__ = [
     "sum",
     "swapaxes",
     "synchronize",
+    "take",
+    "take_along_axis",
     "tan",
     "tanh",
     "tensordot",

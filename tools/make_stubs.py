@@ -29,16 +29,18 @@ WIDTH = 120
 
 HEADER = '''"""Types of the extension module. Written by tools/make_stubs.py; do not edit."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any, Literal, SupportsIndex, TypeAlias
+
+from bridge.core.ops.take import ArrayAt
 
 Scalar: TypeAlias = bool | int | float | complex
 Operand: TypeAlias = array | Scalar
 Axis: TypeAlias = int | Sequence[int] | None
 Shape: TypeAlias = int | Sequence[int]
 Stream: TypeAlias = Any
-# int, slice, None, Ellipsis, or a tuple of them.
+# int, slice, None, Ellipsis, array or list of integers or bools, or a tuple of them.
 Key: TypeAlias = Any
 Access: TypeAlias = Literal["write", "read", "frozen"]
 Capsule: TypeAlias = Any
@@ -104,6 +106,8 @@ FUNCTIONS = {
     "storage_address": "(a: array, /) -> int",
     "take_capsule": "(capsule: Capsule, /) -> Capsule",
     "thread_count": "() -> int",
+    "true_places": "(mask: array, /) -> array",
+    "updated_at": "(a: array, key: Key, value: Any, name: str, /) -> array",
     "torch_export": "(api: Capsule, a: array, /) -> Any",
     "torch_importer": "(api: Capsule, /) -> Callable[[Any], array | None]",
     "torch_import": "(api: Capsule, tensor: Any, readonly: bool = False) -> array | None",
@@ -166,7 +170,7 @@ ARRAY = {
     "to_device": "(self, device: Any, /, *, stream: Stream = None) -> array",
     "__getitem__": "(self, key: Key, /) -> array",
     "__setitem__": "(self, key: Key, value: Any, /) -> None",
-    "__iter__": "(self) -> Iterator[array]",
+    "__iter__": "(self) -> ArrayIterator",
     "__len__": "(self) -> int",
     "__contains__": "(self, value: Operand, /) -> bool",
     "__hash__": "(self) -> int",
@@ -274,7 +278,10 @@ def array_class() -> str:
     expect_same("bridge.array", own, typed)
     text = "class array:\n    " + docstring(native_doc(_native.array) or "", "    ") + "\n\n"
     text += "".join(f"    {name}: {type_}\n" for name, type_ in CONSTANTS.items())
-    for name, type_ in [*ATTRIBUTES.items(), *((name, "Any" if name == "device" else "array") for name in PROPERTIES)]:
+    getters = {
+        name: getattr(getter, "__annotations__", {}).get("return", "array") for name, getter in PROPERTIES.items()
+    }
+    for name, type_ in [*ATTRIBUTES.items(), *getters.items()]:
         doc = native_doc(getattr(_native.array, name))
         text += "    @property\n" + line("    ", name, f"(self) -> {type_}", doc)
     for name, signature in ARRAY.items():
@@ -299,7 +306,7 @@ def module() -> str:
     expect_same(
         "bridge.core._native",
         {name for name in vars(_native) if not name.startswith("__")},
-        {*FUNCTIONS, "DTYPES", "Dtype", "Lease", "Primitive", "array"},
+        {*FUNCTIONS, "DTYPES", "ArrayIterator", "Dtype", "Lease", "Primitive", "array"},
     )
     text = HEADER
     for name, signature in FUNCTIONS.items():
@@ -308,6 +315,8 @@ def module() -> str:
     for name, type_ in (("name", "str"), ("size", "int"), ("code", "int")):
         text += "    @property\n" + line("    ", name, f"(self) -> {type_}", native_doc(getattr(_native.Dtype, name)))
     text += '\nclass Lease:\n    """Keeps the bytes of an array alive and its storage leased, until it is dropped."""\n'
+    text += '\nclass ArrayIterator:\n    """The rows of an array, one after the other: what iter(a) gives."""\n\n'
+    text += "    def __iter__(self) -> ArrayIterator: ...\n    def __next__(self) -> array: ...\n"
     text += '\nclass Primitive:\n    """Native callable of a declared op."""\n\n'
     text += "    __name__: str\n    __doc__: str | None\n    @property\n    def kind(self) -> str: ...\n"
     text += "    def __call__(self, *operands: Any, **parameters: Any) -> array: ...\n\n"

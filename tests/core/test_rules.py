@@ -196,8 +196,8 @@ LINEAR = {
         ),
     ],
     "cumsum": [([(3, 4)], {"axis": 1, "reverse": True}), ([(3, 4)], {"axis": 0, "inclusive": False})],
-    "slice": [([(6, 7)], {"start": (5, 1), "step": (-2, 3), "count": (3, 2)})],
-    "slice_update": [([(6, 7), (3, 2)], {"start": (5, 1), "step": (-2, 3)})],
+    "strided_slice": [([(6, 7)], {"start": (5, 1), "step": (-2, 3), "count": (3, 2)})],
+    "strided_update": [([(6, 7), (3, 2)], {"start": (5, 1), "step": (-2, 3)})],
 }
 BILINEAR = ("conv_general", "matmul")  # linear in each operand by itself
 LINEAR_CASES = [(name, *case) for name, cases in LINEAR.items() for case in cases]
@@ -212,7 +212,7 @@ def call(op: Declaration, operands: list[bridge.array], parameters: dict) -> bri
 def test_every_linear_op_is_tried():
     """Views and structured ops with rules of their own are in the table above, or tried where they are tested."""
     ruled = {op.name for op in PRIMITIVES.values() if op.transpose is not None and op.kind != "host"}
-    assert ruled == {*LINEAR, "cast", "padded", "after"}
+    assert ruled == {*LINEAR, "cast", "padded", "after", "gather", "scatter", "scatter_add"}
     for op in PRIMITIVES.values():
         if op.kind in ("view", "structured") and op.of is not None:
             assert op.of in PRIMITIVES

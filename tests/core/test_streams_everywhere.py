@@ -60,6 +60,7 @@ def candidates() -> Iterator[tuple[Any, ...]]:
     yield from ((a, line, 1e-5), (a, line, line, 1e-5), (x["whole"], 2), (a, bridge.array([0, 1]), (0, 1)))
     yield from ((bridge.ones((1, *(4,) * n, 3)), bridge.ones((2, *(3,) * n, 3))) for n in (1, 2, 3))
     yield from ((line[:3], line[:3]), (a, bridge.array([0, 1, 2, 3])))
+    yield from ((a, bridge.array([0]), (0,), (2, 2)), (a, a[:1], bridge.array([0]), (0,)))
 
 
 def every_array(result: Any) -> Iterator[Any]:

@@ -18,6 +18,7 @@ from bridge.core.ops import (
     create,
     einsum,
     exponential,
+    gather,
     gradient,
     index,
     methods,
@@ -28,6 +29,7 @@ from bridge.core.ops import (
     scan,
     shape,
     sort,
+    take,
     trigonometric,
 )
 
@@ -45,6 +47,7 @@ __all__ = [
     "exponential",
     "fast",
     "fft",
+    "gather",
     "gradient",
     "index",
     "linalg",
@@ -55,6 +58,7 @@ __all__ = [
     "scan",
     "shape",
     "sort",
+    "take",
     "trigonometric",
 ]
 

@@ -32,10 +32,10 @@ astype = cast
 
 
 @view(
-    transpose=lambda g, a, start, step, count: slice_update(zeros_like(a, g.dtype), g, start, step),
-    batching=lambda size, batched, a, start, step, count: slice(a, (0, *start), (1, *step), (size, *count)),
+    transpose=lambda g, a, start, step, count: strided_update(zeros_like(a, g.dtype), g, start, step),
+    batching=lambda size, batched, a, start, step, count: strided_slice(a, (0, *start), (1, *step), (size, *count)),
 )
-def slice(
+def strided_slice(
     a: array, /, start: Sequence[int], step: Sequence[int], count: Sequence[int], *, stream: Stream = None
 ) -> array:
     """`count` elements of every axis, from `start` in steps of `step`."""
@@ -43,12 +43,12 @@ def slice(
 
 @structured(
     transpose=(
-        lambda g, a, b, start, step: slice_update(g, zeros_like(b, g.dtype), start, step),
-        lambda g, a, b, start, step: slice(g, start, step, b.shape),
+        lambda g, a, b, start, step: strided_update(g, zeros_like(b, g.dtype), start, step),
+        lambda g, a, b, start, step: strided_slice(g, start, step, b.shape),
     ),
-    batching=lambda size, batched, a, b, start, step: slice_update(
+    batching=lambda size, batched, a, b, start, step: strided_update(
         with_batch(size, batched[0], a), with_batch(size, batched[1], b), (0, *start), (1, *step)
     ),
 )
-def slice_update(a: array, b: array, /, start: Sequence[int], step: Sequence[int], *, stream: Stream = None) -> array:
-    """`a` with the elements that ``slice(a, start, step, b.shape)`` names replaced by `b`."""
+def strided_update(a: array, b: array, /, start: Sequence[int], step: Sequence[int], *, stream: Stream = None) -> array:
+    """`a` with the elements that ``strided_slice(a, start, step, b.shape)`` names replaced by `b`."""

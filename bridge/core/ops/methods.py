@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.core import namespace
 from bridge.core._native import array
-from bridge.core.ops import arithmetic, bitcast, create, exponential, reduce, scan, shape, trigonometric
+from bridge.core.ops import arithmetic, bitcast, create, exponential, reduce, scan, shape, take, trigonometric
 from bridge.core.ops.placed import on_stream
 from bridge.core.ops.types import Operand
 from bridge.core.printing import format_value
@@ -86,6 +86,7 @@ SPECIAL: dict[str, Callable[..., Any]] = {
 }
 
 PROPERTIES: dict[str, Callable[[array], Any]] = {
+    "at": take.at,
     "device": namespace.device_of,
     "imag": arithmetic.imag,
     "mT": shape.matrix_transpose,
