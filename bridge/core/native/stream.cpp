@@ -1,5 +1,6 @@
 #include "stream.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
