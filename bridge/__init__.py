@@ -208,6 +208,7 @@ from bridge.core.ops.exponential import (
 from bridge.core.ops.index import astype
 from bridge.core.ops.misc import bartlett, blackman, hamming, hanning, meshgrid, nan_to_num, pad
 from bridge.core.ops.neighbours import nextafter
+from bridge.core.ops.products import block_masked_mm, gather_mm, hadamard_transform, segmented_mm
 from bridge.core.ops.reduce import (
     all,
     any,
@@ -416,6 +417,7 @@ __all__ = [
     "bitwise_right_shift",
     "bitwise_xor",
     "blackman",
+    "block_masked_mm",
     "bool",
     "bool_",
     "broadcast_arrays",
@@ -506,6 +508,7 @@ __all__ = [
     "from_fp8",
     "full",
     "full_like",
+    "gather_mm",
     "generic",
     "get_active_memory",
     "get_array_buffer_size",
@@ -517,6 +520,7 @@ __all__ = [
     "grad",
     "greater",
     "greater_equal",
+    "hadamard_transform",
     "hamming",
     "hanning",
     "hookimpl",
@@ -622,6 +626,7 @@ __all__ = [
     "savez",
     "savez_compressed",
     "searchsorted",
+    "segmented_mm",
     "set_cache_limit",
     "set_default_device",
     "set_default_stream",

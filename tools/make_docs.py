@@ -64,6 +64,7 @@ FAMILIES = {
     "scan": "Cumulative operations",
     "sort": "Order",
     "contract": "Contractions",
+    "products": "Products of chosen parts",
     "einsum": "Index notation",
     "conv": "Convolutions",
     "shape": "Shape, joins, repetition",

@@ -125,3 +125,55 @@ def test_sizes(rows: int, inner: int, columns: int):
     """Every small size, so that no edge of a tile is missed."""
     x, y = draw("float32", (rows, inner), seed=3), draw("float32", (inner, columns), seed=4)
     assert_product(to_bridge(x) @ to_bridge(y), x, y, "float32")
+
+
+@pytest.mark.parametrize("name", ["int8", "uint16", "float16", "bfloat16", "float64", "complex64", "bool"])
+def test_vecdot(name: str):
+    """The dot product along any axis keeps the promoted dtype; the first operand is conjugated."""
+    x, y = draw(name, (4, 3), -2, 2, seed=1), draw(name, (4, 3), -2, 2, seed=2)
+    for axis in (0, -1):
+        got = bridge.vecdot(to_bridge(x), to_bridge(y), axis=axis)
+        assert got.dtype.name == name
+        want = (
+            np.logical_and(x, y).any(axis)
+            if name == "bool"
+            else (np.conj(x).astype(WIDE.get(name, float)) * y.astype(WIDE.get(name, float))).sum(axis)
+        )
+        close = {"float16": 4e-3, "bfloat16": 3e-2}.get(name, 1e-5)
+        np.testing.assert_allclose(to_numpy(got.astype(bridge.complex128)), want, rtol=close, atol=close)
+    half = bridge.full((70_000,), 1, bridge.float16)
+    assert bridge.vecdot(half, half / 2).item() == 35_008
+
+
+A, B = bridge.ones((2, 3)), bridge.ones((3, 2))
+CONTRACTIONS_REFUSED = [
+    (lambda: bridge.vecdot(A, bridge.ones(1)), ValueError, "extents of axis -1 differ"),
+    (lambda: bridge.vecdot(bridge.array(1.0), A), ValueError, "0-d operand"),
+    (lambda: bridge.vecdot(A, A, axis=2), IndexError, "axis 2 is out of bounds"),
+    (lambda: bridge.tensordot(A, B, -1), ValueError, "not so many axes"),
+    (lambda: bridge.tensordot(A, B, 3), ValueError, "not so many axes"),
+    (lambda: bridge.tensordot(A, B, [[5], [0]]), ValueError, "axis 5 is out of bounds"),
+    (lambda: bridge.tensordot(A, B, [[5], [0]]), IndexError, "axis 5 is out of bounds"),
+    (lambda: bridge.tensordot(A, B, [[0, 0], [1, 1]]), ValueError, "do not pair up"),
+    (lambda: bridge.tensordot(A, B, [[0], [0, 1]]), ValueError, "do not pair up"),
+    (lambda: bridge.tensordot(A, B, [[0], [1], [0]]), ValueError, "two lists of axes"),
+    (lambda: bridge.addmm(bridge.ones((5, 2, 2)), A, B), ValueError, "c does not broadcast"),
+    (lambda: bridge.addmm(bridge.ones((3,)), A, B), ValueError, "c does not broadcast"),
+]
+
+
+@pytest.mark.parametrize(("act", "error", "text"), CONTRACTIONS_REFUSED)
+def test_contraction_refusals(act, error: type[Exception], text: str):
+    """Axes and shapes that do not fit raise, and the text says which."""
+    with pytest.raises(error, match=text):
+        act()
+
+
+@pytest.mark.parametrize("name", ["float32", "float64", "complex64", "int32", "float16"])
+@pytest.mark.parametrize(
+    ("left", "right"), [((40, 5000), (5000, 64)), ((3, 9000), (9000, 32)), ((600, 8, 16), (600, 16, 24))]
+)
+def test_deep_and_many(left: tuple[int, ...], right: tuple[int, ...], name: str):
+    """Few columns under many rows, which are taken in stretches, and many small products, which threads share."""
+    x, y = draw(name, left, -2, 2, seed=1), draw(name, right, -2, 2, seed=2)
+    assert_product(to_bridge(x) @ to_bridge(y), x, y, name)

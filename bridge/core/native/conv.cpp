@@ -169,7 +169,10 @@ class Plan {
   void set_axes() {
     axes_[0].in = axes_[0].out = c_.batch;
     axes_[0].in_stride = c_.batch_stride;
-    for (int i = 0; i < 3; ++i) static_cast<ConvAxis&>(axes_[i + 1]) = c_.space[i];
+    for (int i = 0; i < 3; ++i) {
+      static_cast<ConvAxis&>(axes_[i + 1]) = c_.space[i];
+      if (c_.space[i].out == 1) axes_[i + 1].stride = 1;  // of one step, whatever its length
+    }
     int64_t stride = c_.out_channels;
     for (int i = 4; i-- > 0; stride *= axes_[i].out) axes_[i].out_stride = stride;
   }

@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
+#include <mutex>
 
 #include "isa.h"
 #include "matmul_kernels.h"
@@ -77,8 +79,11 @@ constexpr int64_t kSmallBytes = 16 << 10;  // of the stack for each of a, b and 
 constexpr int64_t kDirectBytes = 512 << 10;  // b, unpacked
 constexpr int64_t kDirectStride = 2048;  // bytes from row to row; wider ones crowd a few sets of the cache
 constexpr int64_t kDirectDepth = 64;  // ... unless rows are this few
+constexpr int64_t kDirectColumns =
+    1024;  // bytes of a row of b that is narrow: packing a would cost much of the product
 constexpr int64_t kDirectRows = 128 << 10;  // a, unpacked, of one task
 constexpr int64_t kSerial = 400'000;  // multiplications below which threads do not pay
+constexpr int64_t kBatchWork = 64 * 1024 * 1024;  // ... of one product of a batch from which it is cut up itself
 constexpr int64_t kTasks = 4;  // for each thread, so that all finish together
 
 // The kernels of packed products: bfloat16 has its own instruction on some processors.
@@ -171,7 +176,7 @@ bool small_product(const Kernels& kern, int64_t m, int64_t n, int64_t k, Operand
   if (kern.converts && m * k * kern.unit_bytes > kSmallBytes) return false;
   if (kern.narrows && m * pitch * kern.sum_bytes > kSmallBytes) return false;
   alignas(64) char a_units[kSmallBytes], b_units[kSmallBytes], sums[kSmallBytes];
-  Direct job{m, n, k, a.data, a.row, a.col, b_units, pitch, pitch, c, n};
+  Direct job{m, n, k, a.data, a.row, a.col, b_units, pitch, pitch, c, n, false};
   to_units(kern, b, k, n, b_units, pitch);
   if (kern.converts) {
     to_units(kern, a, m, k, a_units, k);
@@ -183,19 +188,24 @@ bool small_product(const Kernels& kern, int64_t m, int64_t n, int64_t k, Operand
   return true;
 }
 
-// False when the operands cannot be used where they are, or packing them is faster.
+// False when the operands cannot be used where they are, or packing them is faster. When b has few columns, it is taken a
+// stretch of rows at a time.
 bool direct_product(const Kernels& kern, int64_t m, int64_t n, int64_t k, Operand a, Operand b, char* c) {
   const int64_t unit = kern.unit_bytes;
-  if (kern.converts || b.col != 1 || n < kern.lanes || k * n * unit > kDirectBytes) return false;
+  const bool narrow = n * unit <= kDirectColumns && n % kern.lanes == 0;
+  if (kern.converts || b.col != 1 || n < kern.lanes || (!narrow && k * n * unit > kDirectBytes)) return false;
   if (k > kDirectDepth && std::max(std::abs(a.col), std::abs(b.row)) * unit > kDirectStride) return false;
-  const int64_t rows = round_up(std::clamp<int64_t>(kDirectRows / (k * unit), 1, m), kern.mr), work = m * n * k;
+  const int64_t depth = std::min(k, ceil_div(k, ceil_div(k * n * unit, kDirectBytes)));
+  const int64_t rows = round_up(std::clamp<int64_t>(kDirectRows / (depth * unit), 1, m), kern.mr), work = m * n * k;
   const int64_t wanted = work < kSerial ? 1 : kTasks * thread_count();
   const int64_t step = std::min(rows, round_up(ceil_div(m, wanted), kern.mr));
   parallel(ceil_div(m, step), work, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t i = t * step;
-      kern.direct({std::min(step, m - i), n, k, a.data + i * a.row * unit, a.row, a.col, b.data, b.row, n,
-                   c + i * n * kern.sum_bytes, n});
+    for (int64_t p = 0; p < k; p += depth) {
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t i = t * step;
+        kern.direct({std::min(step, m - i), n, std::min(depth, k - p), a.data + (i * a.row + p * a.col) * unit, a.row,
+                     a.col, b.data + p * b.row * unit, b.row, n, c + i * n * kern.sum_bytes, n, p > 0});
+      }
     }
   });
   return true;
@@ -298,6 +308,42 @@ void matmul(DType dtype, int64_t m, int64_t n, int64_t k, Matrix a, Matrix b, vo
     packed_product(big, n, m, k, right_t, left_t, {out, 1, n});
   else
     packed_product(big, m, n, k, left, right, {out, n, 1});
+}
+
+void matmul_batch(DType dtype, int64_t count, int64_t m, int64_t n, int64_t k, void* c,
+                  void (*operands)(void* context, int64_t i, Matrix* a, Matrix* b), void* context) {
+  struct Run {
+    void (*operands)(void*, int64_t, Matrix*, Matrix*);
+    void* context;
+    DType dtype;
+    int64_t m, n, k;
+    char* c;
+    std::mutex lock{};
+    std::exception_ptr error{};
+    void one(int64_t i) {
+      Matrix a, b;
+      operands(context, i, &a, &b);
+      matmul(dtype, m, n, k, a, b, c + i * m * n * itemsize(dtype));
+    }
+  } run{operands, context, dtype, m, n, k, static_cast<char*>(c)};
+  const int64_t work = m * n * k;
+  if (count < 2 || work >= kBatchWork || work * count < kSerial) {
+    for (int64_t i = 0; i < count; ++i) run.one(i);
+    return;
+  }
+  parallel_for(
+      count, std::max<int64_t>(1, count / (kTasks * thread_count())),
+      [](void* context, int64_t begin, int64_t end) {
+        auto& r = *static_cast<Run*>(context);
+        try {
+          for (int64_t i = begin; i < end; ++i) r.one(i);
+        } catch (...) {  // no memory, or the caller was told to stop inside of one product
+          std::lock_guard guard(r.lock);
+          r.error = std::current_exception();
+        }
+      },
+      &run);
+  if (run.error) std::rethrow_exception(run.error);
 }
 
 }  // namespace bridge

@@ -55,7 +55,7 @@ struct Block {
   bool first, last;
 };
 
-// c[m, n] = a @ b straight from unpacked units. b and c have unit column stride. `readable` columns of b may be
+// c[m, n] = a @ b, or c += it, straight from unpacked units. b and c have unit column stride. `readable` columns of b may be
 // loaded; either readable or n is at least `lanes`.
 struct Direct {
   int64_t m, n, k;
@@ -65,6 +65,7 @@ struct Direct {
   int64_t b_k, readable;
   void* c;                           // accumulators
   int64_t c_row;
+  bool accumulate;                   // n is a multiple of `lanes` then
 };
 
 // c[count] = x[k] @ b[k, count] for x in units and b in elements that are contiguous along one axis.

@@ -240,20 +240,18 @@ void run_matmul(Node* n) {
   double cost =
       0.05 * static_cast<double>(batches) * static_cast<double>(m) * static_cast<double>(cols) * static_cast<double>(k);
   maybe_without_gil(cost, reads, [&] {
-    int64_t item = itemsize(n->dtype);
-    int64_t index[kMaxNdim] = {};
-    for (int64_t batch = 0; batch < batches; ++batch) {
+    const int64_t item = itemsize(n->dtype);
+    matmul_batch(n->dtype, batches, m, cols, k, fresh.data(), [&](int64_t batch, Matrix* left, Matrix* right) {
       int64_t at_a = 0, at_b = 0;
-      for (int i = 0; i < batch_axes; ++i) {
+      for (int i = batch_axes; i-- > 0; batch /= n->shape[i]) {
+        const int64_t at = batch % n->shape[i];
         int ia = i - (batch_axes - (a->ndim - 2)), ib = i - (batch_axes - (b->ndim - 2));
-        if (ia >= 0 && a->shape[ia] != 1) at_a += index[i] * a->strides[ia];
-        if (ib >= 0 && b->shape[ib] != 1) at_b += index[i] * b->strides[ib];
+        if (ia >= 0 && a->shape[ia] != 1) at_a += at * a->strides[ia];
+        if (ib >= 0 && b->shape[ib] != 1) at_b += at * b->strides[ib];
       }
-      matmul(n->dtype, m, cols, k, {a->data + at_a * item, a->strides[a->ndim - 2], a->strides[a->ndim - 1]},
-             {b->data + at_b * item, b->strides[b->ndim - 2], b->strides[b->ndim - 1]},
-             fresh.data() + batch * m * cols * item);
-      for (int i = batch_axes; i-- > 0 && ++index[i] == n->shape[i];) index[i] = 0;
-    }
+      *left = {a->data + at_a * item, a->strides[a->ndim - 2], a->strides[a->ndim - 1]};
+      *right = {b->data + at_b * item, b->strides[b->ndim - 2], b->strides[b->ndim - 1]};
+    });
   });
   fresh.attach(n);
 }

@@ -8,6 +8,7 @@
 #include "bitcast.h"
 #include "conv_op.h"
 #include "eval.h"
+#include "gather_mm.h"
 #include "pad.h"
 #include "primitive.h"
 #include "random.h"
@@ -416,8 +417,10 @@ constexpr Entry kEntries[] = {
     {"broadcast_to", call_broadcast_to},
     {"concatenate", call_concatenate},
     {"conv_general", call_conv_general},
+    {"segmented_mm", call_segmented_mm},
     {"stack", call_stack},
     {"matmul", call_matmul},
+    {"matmul_gathered", call_matmul_gathered},
     {"cast", call_cast},
     {"arange", call_arange},
     {"full", call_full},

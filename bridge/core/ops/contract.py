@@ -8,8 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bridge.core._native import Dtype, array
+from bridge.core._native import Dtype, array, result_type
+from bridge.core.dtypes import bfloat16, bool_, float16, float32
+from bridge.core.errors import message
 from bridge.core.ops.arithmetic import add, conjugate, multiply
+from bridge.core.ops.compare import logical_and
 from bridge.core.ops.declare import structured
 from bridge.core.ops.shape import (
     as_array,
@@ -17,6 +20,7 @@ from bridge.core.ops.shape import (
     expand_dims,
     flatten,
     moveaxis,
+    normalize_axes,
     reshape,
     squeeze,
     swapaxes,
@@ -76,8 +80,19 @@ def _batched(batched: Sequence[bool], a: array, b: array) -> array:
 
 
 def addmm(c: Operand, a: array, b: array, /, alpha: float = 1.0, beta: float = 1.0, *, stream: Stream = None) -> array:
-    """``beta * c + alpha * (a @ b)``; `c` broadcasts to the product."""
+    """``beta * c + alpha * (a @ b)``.
+
+    Raises:
+        ValueError: `a` and `b` cannot be multiplied, or `c` does not broadcast to their product.
+    """
     product = matmul(a, b, stream=stream)
+    c = as_array(c)
+    if c.ndim > product.ndim or any(
+        have not in (1, want) for have, want in zip(c.shape[::-1], product.shape[::-1], strict=False)
+    ):
+        raise ValueError(
+            message("bridge.addmm", "c does not broadcast to the product", got=f"c {c.shape}, product {product.shape}")
+        )
     if alpha != 1:
         product = multiply(product, alpha)
     return add(multiply(c, beta) if beta != 1 else c, product, stream=stream)
@@ -98,9 +113,28 @@ def inner(a: array, b: array, /, *, stream: Stream = None) -> array:
 
 
 def vecdot(a: array, b: array, /, *, axis: int = -1, stream: Stream = None) -> array:
-    """Dot product along one axis, the first operand conjugated; the other axes broadcast."""
+    """Dot product along one axis, the first operand conjugated; the other axes broadcast.
+
+    The dtype is the promoted one of the operands; halves are multiplied and summed in float32.
+
+    Raises:
+        ValueError: an operand is 0-d, or the extents of the axis differ.
+        AxisError: an operand has no such axis.
+    """
+    a, b = as_array(a), as_array(b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError(message("bridge.vecdot", "a 0-d operand has no axis", got=f"shapes {a.shape} and {b.shape}"))
+    dtype = result_type(a, b)
     a, b = (moveaxis(one, axis, -1) for one in (a, b))
-    return multiply(conjugate(a), b, stream=stream).sum(-1)
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(
+            message("bridge.vecdot", f"the extents of axis {axis} differ", got=f"{a.shape[-1]} and {b.shape[-1]}")
+        )
+    if dtype in (float16, bfloat16):
+        a, b = a.astype(float32), b.astype(float32)
+    if dtype is bool_:
+        return logical_and(a, b).any(-1)
+    return multiply(conjugate(a), b, stream=stream).sum(-1).astype(dtype)
 
 
 def tensordot(a: array, b: array, /, axes: int | Sequence[int | Sequence[int]] = 2, *, stream: Stream = None) -> array:
@@ -109,20 +143,18 @@ def tensordot(a: array, b: array, /, axes: int | Sequence[int | Sequence[int]] =
     Args:
         axes: a number n: the last n axes of `a` with the first n of `b`; or the axes of `a` and those of `b`.
 
+    Returns:
+        The axes of `a` that are left, then those of `b`.
+
     Raises:
         ValueError: the axes do not pair up, or two paired extents differ.
+        AxisError: an operand has no such axis.
     """
     a, b = as_array(a), as_array(b)
-    if isinstance(axes, int):
-        pairs_a, pairs_b = list(range(a.ndim - axes, a.ndim)), list(range(axes))
-    else:
-        pairs_a, pairs_b = ([one] if isinstance(one, int) else list(one) for one in axes)
-        pairs_a, pairs_b = [k % a.ndim for k in pairs_a], [k % b.ndim for k in pairs_b]
+    pairs_a, pairs_b = _pairs(a, b, axes)
     extents_a, extents_b = [a.shape[k] for k in pairs_a], [b.shape[k] for k in pairs_b]
     if extents_a != extents_b:
-        raise ValueError(
-            f"[bridge.tensordot] the contracted extents differ: {extents_a} of the first, {extents_b} of the second."
-        )
+        raise _no_pairs("the contracted extents differ", f"{extents_a} of the first, {extents_b} of the second")
     free_a = [k for k in range(a.ndim) if k not in pairs_a]
     free_b = [k for k in range(b.ndim) if k not in pairs_b]
     rows, columns = [a.shape[k] for k in free_a], [b.shape[k] for k in free_b]
@@ -130,6 +162,23 @@ def tensordot(a: array, b: array, /, axes: int | Sequence[int | Sequence[int]] =
     left = reshape(transpose(a, free_a + pairs_a), (math.prod(rows), common))
     right = reshape(transpose(b, pairs_b + free_b), (common, math.prod(columns)))
     return reshape(matmul(left, right, stream=stream), (*rows, *columns))
+
+
+def _pairs(a: array, b: array, axes: int | Sequence[int | Sequence[int]]) -> tuple[list[int], list[int]]:
+    if isinstance(axes, int):
+        if not 0 <= axes <= min(a.ndim, b.ndim):
+            raise _no_pairs("the operands have not so many axes", f"axes={axes}, shapes {a.shape} and {b.shape}")
+        return list(range(a.ndim - axes, a.ndim)), list(range(axes))
+    if len(axes) != 2:
+        raise _no_pairs("axes are a number, or two lists of axes", f"{len(axes)} lists")
+    of_a, of_b = (list(normalize_axes(one, pairs, "tensordot")) for one, pairs in zip((a, b), axes, strict=True))
+    if len(of_a) != len(of_b) or len(set(of_a)) < len(of_a) or len(set(of_b)) < len(of_b):
+        raise _no_pairs("the axes do not pair up", f"{of_a} of the first, {of_b} of the second")
+    return of_a, of_b
+
+
+def _no_pairs(problem: str, got: str) -> ValueError:
+    return ValueError(message("bridge.tensordot", problem, got=got))
 
 
 def trace(

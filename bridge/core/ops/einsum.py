@@ -14,8 +14,8 @@ import string
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bridge.core._native import array
-from bridge.core.dtypes import ALL, bfloat16, bool_, float16
+from bridge.core._native import array, result_type
+from bridge.core.dtypes import bfloat16, bool_, float16
 from bridge.core.errors import message
 from bridge.core.ops.arithmetic import multiply
 from bridge.core.ops.contract import matmul
@@ -228,9 +228,6 @@ def _operations(together: set[str], kept: set[str], plan: Plan, terms: int) -> i
 
 # Doing
 
-# Products element by element round no more than a product of matrices does; of halves they would be rounded.
-EXACT_PRODUCTS = ALL - {float16, bfloat16}
-
 Term = tuple[array, Labels]  # the labels are distinct
 
 
@@ -270,7 +267,7 @@ def _contracted(first: Term, second: Term, kept: set[str], stream: Stream) -> Te
         left = _arranged(a, of_a, [batch, rows, [None] * len(columns)])
         right = _arranged(b, of_b, [batch, [None] * len(rows), columns])
         return multiply(left, right, stream=stream), (*batch, *rows, *columns)
-    if batch and not rows and not columns and a.dtype in EXACT_PRODUCTS and b.dtype in EXACT_PRODUCTS:
+    if batch and not rows and not columns and result_type(a, b) not in (float16, bfloat16):
         return _summed((multiply(*_aligned(first, second, batch + common)), (*batch, *common)), kept, stream)
     left = _arranged(a, of_a, [batch, rows, common])
     right = _arranged(b, of_b, [batch, common, columns])
