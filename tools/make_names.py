@@ -214,8 +214,10 @@ TAIL = """\
 
 - Positions (`argmax`, `argmin`, `argsort`, `argpartition`, `searchsorted`, `random.permutation`, `random.categorical`)
   are int32, or int64 where an axis is longer than 2^31 - 1: the array API wants them signed. MLX gives uint32.
-- There are complex128 and the conversions into it: float64 and complex64 make complex128, not complex64.
-- An index out of bounds raises IndexError; in MLX it is undefined.
+- There is complex128: float64 with complex64 makes complex128, and transforms of float64 give it.
+- `softmax` of integers is float32. `vecdot` has the promoted dtype of its operands, small integers too.
+- An index out of bounds raises IndexError; in MLX it is undefined. Errors of files are `FormatError` (a ValueError) or
+  OSError, not RuntimeError. Quantised tensors of a gguf file come as blocks of uint8, or with `dequantize=True` as float32.
 """
 
 

@@ -151,7 +151,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "unflatten": lambda m, a: m.unflatten(a, 2, (2, -1)),
     "unique": lambda m, a: m.unique(a, 5, return_index=True, return_inverse=True, return_counts=True),
     "unstack": lambda m, a: m.unstack(a, axis=1),
-    "vecdot": lambda m, a: (m.vecdot(a, a), m.vecdot(a, a, axis=1)),
+    "vecdot": lambda m, a: (m.vecdot(a * 1.0, a), m.vecdot(a * 1.0, a, axis=1)),
     "view": lambda m, a: (m.view(a, m.uint8), m.view(a, m.int16)),
     "where": lambda m, a: (m.where(a > 0, a, 1), m.where(a > 0, a, 2.5), m.where(True, a, a[0].astype(m.float16))),
     "zeros": lambda m, a: (m.zeros(3), m.zeros((2, 3), a.dtype)),
