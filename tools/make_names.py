@@ -217,7 +217,8 @@ TAIL = """\
 - There is complex128: float64 with complex64 makes complex128, and transforms of float64 give it.
 - `softmax` of integers is float32. `vecdot` has the promoted dtype of its operands, small integers too.
 - An index out of bounds raises IndexError; in MLX it is undefined. Errors of files are `FormatError` (a ValueError) or
-  OSError, not RuntimeError. Quantised tensors of a gguf file come as blocks of uint8, or with `dequantize=True` as float32.
+  OSError, not RuntimeError. Quantised tensors of a gguf file come as blocks of uint8, or with `dequantize=True` as
+  float32.
 """
 
 
