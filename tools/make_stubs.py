@@ -263,6 +263,8 @@ def method_signature(name: str, function: Callable[..., Any]) -> str:
         text = str(inspect.signature(declaration.header)).replace("'", "")
     else:
         text = TYPED[declaration.kind]
+        if declaration.result == "sum":
+            text = text.replace("*, stream", "*, dtype: Dtype | None = None, stream")
     inside, result = text[1:].rsplit(") -> ", 1)
     rest = [part for part in split_parameters(inside)[1:] if part]
     if rest[:1] == ["/"]:

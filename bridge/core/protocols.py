@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy
 
-from bridge.core._native import array
+from bridge.core._native import Primitive, array
 from bridge.core.errors import DTypeError
 from bridge.core.interop import from_, to
 
@@ -75,6 +75,11 @@ def array_ufunc(self: array, ufunc: numpy.ufunc, method: str, /, *inputs: Any, *
 
     NotImplemented if an operand has a protocol of its own (a masked array, a frame), which is then asked.
     """
+    if not keywords and method == "__call__" and (known := _known.get(ufunc)) and _PLAIN.issuperset(map(type, inputs)):
+        try:
+            return known(*inputs)
+        except DTypeError:
+            known = None  # NumPy may have an answer
     out = keywords.pop("out", ())
     if any(_has_its_own(one) for one in (*inputs, *out)):
         return NotImplemented
@@ -83,6 +88,8 @@ def array_ufunc(self: array, ufunc: numpy.ufunc, method: str, /, *inputs: Any, *
     ours = _METHODS.get(method) if getattr(numpy, ufunc.__name__, None) is ufunc else None
     try:
         taken = _taken(inputs)
+        if ours is _call and not rest and not out:
+            _learn(ufunc)
     except DTypeError:  # text, objects, records
         ours = None
     answer = None if ours is None else ours(ufunc.__name__, taken, rest, out)
@@ -113,6 +120,17 @@ def array_function(
             return answer.item()
         return answer if out is None else _written(answer, (out,), "same_kind")
     return function(*_seen(args), **_seen(keywords))
+
+
+# Ufuncs that were called plainly before, and the types of operands that bridge's ops take as they are.
+_known: dict[numpy.ufunc, Callable[..., Any]] = {}
+_PLAIN = frozenset((array, numpy.ndarray, bool, int, float, complex))
+
+
+def _learn(ufunc: numpy.ufunc) -> None:
+    function = _function(RENAMED.get(ufunc.__name__, ufunc.__name__))
+    if isinstance(function, Primitive):
+        _known[ufunc] = function
 
 
 # -------------------------------------------------------------------------------------------------- methods of ufuncs
