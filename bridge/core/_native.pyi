@@ -1,15 +1,17 @@
 """Types of the extension module. Written by tools/make_stubs.py; do not edit."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any, Literal, SupportsIndex, TypeAlias
+
+from bridge.core.ops.take import ArrayAt
 
 Scalar: TypeAlias = bool | int | float | complex
 Operand: TypeAlias = array | Scalar
 Axis: TypeAlias = int | Sequence[int] | None
 Shape: TypeAlias = int | Sequence[int]
 Stream: TypeAlias = Any
-# int, slice, None, Ellipsis, or a tuple of them.
+# int, slice, None, Ellipsis, array or list of integers or bools, or a tuple of them.
 Key: TypeAlias = Any
 Access: TypeAlias = Literal["write", "read", "frozen"]
 Capsule: TypeAlias = Any
@@ -232,6 +234,12 @@ def take_capsule(capsule: Capsule, /) -> Capsule:
 def thread_count() -> int:
     """Threads that kernels use, including the caller."""
 
+def true_places(mask: array, /) -> array:
+    """Positions of the true elements in row-major order, int32 or int64. Evaluates."""
+
+def updated_at(a: array, key: Key, value: Any, name: str, /) -> array:
+    """a.at[key].name(value): add, subtract, multiply, divide, maximum or minimum."""
+
 def torch_export(api: Capsule, a: array, /) -> Any:
     """A tensor over a's bytes through torch's C exchange table, or None when the plain case does not hold."""
 
@@ -354,6 +362,12 @@ class Dtype:
 class Lease:
     """Keeps the bytes of an array alive and its storage leased, until it is dropped."""
 
+class ArrayIterator:
+    """The rows of an array, one after the other: what iter(a) gives."""
+
+    def __iter__(self) -> ArrayIterator: ...
+    def __next__(self) -> array: ...
+
 class Primitive:
     """Native callable of a declared op."""
 
@@ -397,6 +411,11 @@ class array:
     @property
     def T(self) -> array:
         """The array with its axes reversed; shares the bytes."""
+    @property
+    def at(self) -> ArrayAt:
+        """Updates of some of the elements that count every index: `a.at[[0, 0]].add(1)` adds 2 to the first
+        element.
+        """
     @property
     def device(self) -> Any:
         """The CPU: memory is unified, and every array can be read there."""
@@ -450,7 +469,7 @@ class array:
         """
     def __getitem__(self, key: Key, /) -> array: ...
     def __setitem__(self, key: Key, value: Any, /) -> None: ...
-    def __iter__(self) -> Iterator[array]: ...
+    def __iter__(self) -> ArrayIterator: ...
     def __len__(self) -> int: ...
     def __contains__(self, value: Operand, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -555,7 +574,9 @@ class array:
         self, source: int | Sequence[int], destination: int | Sequence[int], *, stream: Stream = None
     ) -> array:
         """One axis, or several, at other places, the rest in order."""
-    def prod(self, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array:
+    def prod(
+        self, axis: Axis = None, keepdims: bool = False, *, dtype: Dtype | None = None, stream: Stream = None
+    ) -> array:
         """Product; 1 over no elements. bool and small integers are multiplied in 32 bits, as in `sum`. Every
         factor may add an error of 2 units in the last place.
         """
@@ -599,7 +620,9 @@ class array:
         stream: Stream = None,
     ) -> array:
         """Standard deviation: the square root of `var`."""
-    def sum(self, axis: Axis = None, keepdims: bool = False, *, stream: Stream = None) -> array:
+    def sum(
+        self, axis: Axis = None, keepdims: bool = False, *, dtype: Dtype | None = None, stream: Stream = None
+    ) -> array:
         """Sum; 0 over no elements. bool and small integers are summed in 32 bits: int32, or uint32 for unsigned;
         in 64 bits if there are more than 2^31 - 1 elements. The error in float32 is at most 4 units in the last
         place of the sum of magnitudes, however long it is.
