@@ -89,8 +89,8 @@ LISTED: dict[str, list[tuple[Callable[..., Any], tuple[Array, ...]]]] = {
         (mx.matmul, (draw(2, 3, 4), draw(4))),
     ],
     "cast": [(lambda a: a.astype(mx.complex128).astype(mx.float64), (draw(3),))],
-    "slice": [(lambda a: a[4::-2, 1:3], (draw(5, 4),))],
-    "slice_update": [(lambda a, b: _updated(a, b), (draw(5, 4), draw(2, 4, seed=3)))],
+    "strided_slice": [(lambda a: a[4::-2, 1:3], (draw(5, 4),))],
+    "strided_update": [(lambda a, b: _updated(a, b), (draw(5, 4), draw(2, 4, seed=3)))],
     "view": [(lambda a: mx.view(a, mx.float64), (draw(3),))],
     "contiguous": [(lambda a: mx.contiguous(a.T), (draw(2, 3),))],
     "conv_general": [

@@ -15,13 +15,9 @@ from bridge.core import _native
 from bridge.core._native import Dtype, array
 from bridge.core.ops.declare import PRIMITIVES, Declaration
 
-# Nodes of basic indexing by the name of the primitive, where it is declared under another.
-_SAME = {"strided_slice": "slice", "strided_update": "slice_update"}
-
-
 def declared(name: str) -> Declaration:
     """The declaration of the primitive whose name is on a tape."""
-    return PRIMITIVES.get(name) or PRIMITIVES[_SAME[name]]
+    return PRIMITIVES[name]
 
 
 def describe(a: array) -> str:
