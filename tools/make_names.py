@@ -128,8 +128,10 @@ MISSING = object()
 
 
 def row(name: str, ours: Any, theirs: str | list[str] | None) -> Row:
+    if name in LISTED:  # there or not: what is there raises, and says the same
+        return Row(name, reason=LISTED[name])
     if ours is MISSING:
-        return Row(name, reason=LISTED[name]) if name in LISTED else Row(name, problems=["missing"])
+        return Row(name, problems=["missing"])
     bare = name.rpartition(".")[2]
     if theirs is None or bare.startswith("__") or not callable(ours) or inspect.isclass(ours):
         return Row(name)
@@ -215,7 +217,8 @@ TAIL = """\
 - Positions (`argmax`, `argmin`, `argsort`, `argpartition`, `searchsorted`, `random.permutation`, `random.categorical`)
   are int32, or int64 where an axis is longer than 2^31 - 1: the array API wants them signed. MLX gives uint32.
 - There is complex128: float64 with complex64 makes complex128, and transforms of float64 give it.
-- `softmax` of integers is float32. `vecdot` has the promoted dtype of its operands, small integers too.
+- `softmax` of integers is float32. `vecdot` has the promoted dtype of its operands, small integers too, and
+  `cumulative_sum` and `cumulative_prod` count these in 32 bits, as `sum` does and unlike `cumsum`.
 - An index out of bounds raises IndexError; in MLX it is undefined. Errors of files are `FormatError` (a ValueError) or
   OSError, not RuntimeError. Quantised tensors of a gguf file come as blocks of uint8, or with `dequantize=True` as
   float32.

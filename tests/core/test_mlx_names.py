@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import bridge
 ROOT = Path(__file__).parents[2]
 spec = importlib.util.spec_from_file_location("make_names", ROOT / "tools" / "make_names.py")
 make_names = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = make_names  # where its dataclasses look for their module
 spec.loader.exec_module(make_names)
 
 NAMES = json.loads(make_names.SNAPSHOT.read_text(encoding="utf-8"))
