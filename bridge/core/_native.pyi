@@ -222,9 +222,6 @@ def set_memory_limit(limit: int) -> int:
 def set_thread_count(n: int) -> None:
     """Use n threads from the next kernel on."""
 
-def start_writing(fd: int, offset: int, size: int, /) -> None:
-    """A hint that these bytes of a file can go to the disk now; nothing waits for it."""
-
 def storage_address(a: array, /) -> int:
     """Address of a's first element. Evaluates."""
 
@@ -252,6 +249,9 @@ def torch_import(api: Capsule, tensor: Any, readonly: bool = False) -> array | N
     views, other devices and layouts).
     """
 
+def write_out(fd: int, offset: int, size: int, drop: bool, /) -> None:
+    """A hint that these bytes of a file can go to the disk now. drop: wait for that, and keep none of them in memory."""
+
 def written_elsewhere(view: Any, /) -> bool:
     """Whether a read-only ndarray or memoryview looks at memory that another view of it can write."""
 
@@ -265,7 +265,6 @@ def _close_stream(number: int, /) -> None:
     """Ends the stream's thread once its work is done, and frees the number."""
 
 def _dtype(name: str, /) -> Dtype: ...
-
 def _end_streams() -> None:
     """Ends the threads of all streams: at exit."""
 

@@ -22,6 +22,9 @@ SAVES = {
     "gguf": lambda path, a: bridge.save_gguf(path, {"a": a}),
 }
 
+#: How often the test of killed savers kills; BRIDGE_KILLS=100 to be sure.
+KILLS = int(os.environ.get("BRIDGE_KILLS", "6"))
+
 SAVER = """
 import sys, bridge
 path, marks = sys.argv[1], sys.stdout
@@ -35,7 +38,7 @@ def test_killed_savers_leave_a_whole_file(tmp_path):
     """kill -9 at a random moment of a hundred saves: the file is whole, the last one or the one before."""
     path = tmp_path / "x.safetensors"
     random = np.random.default_rng(7)
-    for _ in range(6):
+    for _ in range(KILLS):
         bridge.save_safetensors(path, {"a": bridge.zeros((256, 1024)), "b": bridge.array([0])})
         child = subprocess.Popen([sys.executable, "-c", SAVER, str(path)], stdout=subprocess.PIPE, env=_variables({}))
         assert child.stdout is not None
@@ -184,6 +187,18 @@ def test_short_writes_go_on(tmp_path, monkeypatch):
     found = np.load(tmp_path / "x.npz")
     assert found["a"].tolist() == list(range(100))
     assert found["b"].shape == (0, 3)
+
+
+def test_large_files_are_written_piece_by_piece(tmp_path, monkeypatch):
+    """Files that leave the system's memory as they are written are whole, whatever the sizes of their arrays."""
+    for name, size in (("_PIECE", 1000), ("_CACHED", 5000), ("_WINDOW", 2), ("_BATCH", 3), ("_LARGE", 100)):
+        monkeypatch.setattr(f"bridge.core.io.writing.{name}", size)
+    random = np.random.default_rng(3)
+    for _ in range(2):  # the second time over an old file
+        arrays = {f"t{i}": random.integers(0, 9, int(random.integers(0, 900))) for i in range(60)}
+        bridge.savez(tmp_path / "x", **{name: bridge.from_(one) for name, one in arrays.items()})
+        found = np.load(tmp_path / "x.npz")
+        assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
 
 
 def test_many_arrays_are_more_than_one_batch(tmp_path):

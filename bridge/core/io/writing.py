@@ -25,6 +25,10 @@ Part: TypeAlias = Any
 _BATCH = 512  # buffers to a system call; POSIX lets systems stop at 16, Linux and macOS take 1024
 #: Bytes to a system call. The disk begins with each piece while the next is written, so that fsync waits for little.
 _PIECE = 8 << 20
+#: Files beyond this leave the system's memory as they are written, but for a few pieces: a checkpoint would push out
+#: what is used, and pages that the system has to find for it take longer than the disk.
+_CACHED = 256 << 20
+_WINDOW = 8
 _LARGE = 64 << 20
 
 
@@ -125,6 +129,7 @@ def _keep_owner(descriptor: int, old: os.stat_result) -> None:
 
 def _write_all(descriptor: int, parts: Iterable[Part]) -> None:
     waiting: deque[memoryview] = deque()
+    pieces: deque[tuple[int, int]] = deque()  # on their way to the disk
     size = at = 0
     for part in parts:
         view = memoryview(part).cast("B")
@@ -133,8 +138,11 @@ def _write_all(descriptor: int, parts: Iterable[Part]) -> None:
             size += len(view)
         while size >= _PIECE or len(waiting) >= _BATCH:
             written = _write_some(descriptor, waiting)
-            _native.start_writing(descriptor, at, written)
+            _native.write_out(descriptor, at, written, False)
+            pieces.append((at, written))
             size, at = size - written, at + written
+            while at > _CACHED and len(pieces) > _WINDOW:
+                _native.write_out(descriptor, *pieces.popleft(), True)
     while waiting:
         _write_some(descriptor, waiting)
 

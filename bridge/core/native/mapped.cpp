@@ -278,19 +278,23 @@ PyObject* safetensors_types(PyObject*, PyObject*) {
   });
 }
 
-PyObject* start_writing(PyObject*, PyObject* const* args, Py_ssize_t n) {
+PyObject* write_out(PyObject*, PyObject* const* args, Py_ssize_t n) {
   return guard(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
-    if (n != 3) raise_type("start_writing() takes 3 arguments");
+    if (n != 4) raise_type("write_out() takes 4 arguments");
     int fd = static_cast<int>(PyLong_AsLong(args[0]));
     long long offset = PyLong_AsLongLong(args[1]), size = PyLong_AsLongLong(args[2]);
     if (PyErr_Occurred()) throw PythonError{};
+    bool drop = truth(args[3]);
 #ifdef __linux__
     {
       ReleaseGil released;
-      sync_file_range(fd, offset, size, SYNC_FILE_RANGE_WRITE);  // a hint: whether it worked, fsync will tell
+      // Hints: whether they worked, fsync will tell.
+      constexpr unsigned kWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+      sync_file_range(fd, offset, size, drop ? kWait : SYNC_FILE_RANGE_WRITE);
+      if (drop) posix_fadvise(fd, offset, size, POSIX_FADV_DONTNEED);
     }
 #else
-    (void)fd, (void)offset, (void)size;
+    (void)fd, (void)offset, (void)size, (void)drop;
 #endif
     Py_RETURN_NONE;
   });
@@ -331,10 +335,10 @@ PyMethodDef methods[] = {
     {"map_array", fast(map_array), METH_FASTCALL,
      "map_array(file, offset, dtype, shape, columns=False, /)\n--\n\nA read-only array over the bytes from `offset`, "
      "row-major or column-major. It holds the mapping."},
-    {"start_writing", fast(start_writing), METH_FASTCALL,
-     "start_writing(fd, offset, size, /)\n--\n\nA hint that these bytes of a file can go to the disk now; nothing "
-     "waits "
-     "for it."},
+    {"write_out", fast(write_out), METH_FASTCALL,
+     "write_out(fd, offset, size, drop, /)\n--\n\nA hint that these bytes of a file can go to the disk now. drop: wait "
+     "for "
+     "that, and keep none of them in memory."},
     {"map_safetensors", fast(map_safetensors), METH_FASTCALL,
      "map_safetensors(file, start, /)\n--\n\n(arrays by name, metadata or None, [(name, dtype, shape), ...]) of a "
      "safetensors file that begins at `start`. The arrays named\nin the list are flat bytes: packed or misaligned "
