@@ -4,7 +4,8 @@ python -m benchmarks.files [--rounds N] [--gigabytes N] [--folder DIR] [--json F
 
 All tools work on the same files, which are in the system's cache, one after the other in every round; medians of one
 run are compared. "Sum" loads a file and adds it up with the tool's own function; "read" reads every byte with the same
-function of NumPy's over the memory that the tool gives, which is the same map for two of them. Peers do not sync: they are followed by an fsync.
+function of NumPy's over the memory that the tool gives, which is the same map for two of them. Peers do not sync: an
+fsync follows them.
 """
 
 from __future__ import annotations

@@ -250,7 +250,9 @@ def torch_import(api: Capsule, tensor: Any, readonly: bool = False) -> array | N
     """
 
 def write_out(fd: int, offset: int, size: int, drop: bool, /) -> None:
-    """A hint that these bytes of a file can go to the disk now. drop: wait for that, and keep none of them in memory."""
+    """A hint that these bytes of a file can go to the disk now. drop: wait for that, and keep none of them in
+    memory.
+    """
 
 def written_elsewhere(view: Any, /) -> bool:
     """Whether a read-only ndarray or memoryview looks at memory that another view of it can write."""
