@@ -222,6 +222,8 @@ TAIL = """\
 - An index out of bounds raises IndexError; in MLX it is undefined. Errors of files are `FormatError` (a ValueError) or
   OSError, not RuntimeError. Quantised tensors of a gguf file come as blocks of uint8, or with `dequantize=True` as
   float32.
+- `hadamard_transform` of complex numbers is complex; MLX drops the imaginary part. Integers are multiplied by `matmul`
+  and what is made of it, and convolved; MLX refuses them.
 """
 
 

@@ -187,6 +187,8 @@ SIGNED |= {"unique"}
 # its order, the bits of a float.
 REFUSED = {"floor_divide", "remainder", "divmod", "logaddexp", "arctan2", "atan2", "bitwise_and", "bitwise_or"}
 REFUSED |= {"bitwise_xor", "left_shift", "right_shift", "bitwise_left_shift", "bitwise_right_shift"}
+# Results with another dtype, on purpose: docs/mlx.md says why.
+DIFFERENT = {("vecdot", "uint8"), ("vecdot", "bool_"), ("hadamard_transform", "complex64")}
 # What has no array for a result, or is compared elsewhere: memory, devices, streams, files, transformations, printing.
 ELSEWHERE = words("""
     async_eval checkpoint clear_cache clear_streams compile default_device default_stream device_count device_info
@@ -311,7 +313,7 @@ def test_calls(name: str):
     taken = [
         compare(lambda m, d=dtype: CALLS[name](m, sample(m, d)), signed=name in SIGNED, told=f"{name}({dtype})")
         for dtype in ("float32", "float16", "bfloat16", "int32", "uint8", "bool_", "complex64", "float64")
-        if not (name.startswith("fft.") and dtype == "float64")
+        if not (name.startswith("fft.") and dtype == "float64") and (name, dtype) not in DIFFERENT
     ]
     assert any(taken)
 
