@@ -17,8 +17,7 @@ from bridge.core.dtypes import NUMERIC
 from bridge.core.errors import message
 from bridge.core.ops.create import zeros_like
 from bridge.core.ops.declare import structured
-from bridge.core.ops.host import describe
-from bridge.core.ops.shape import as_array, flip, moveaxis, reshape
+from bridge.core.ops.shape import as_array, describe, flip, moveaxis, reshape
 from bridge.core.ops.types import Stream
 
 Each: TypeAlias = int | Sequence[int]  # one for each axis of space, or one for all

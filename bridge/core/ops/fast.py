@@ -22,13 +22,13 @@ from bridge.core.ops.compare import equal, less_equal, where
 from bridge.core.ops.contract import matmul
 from bridge.core.ops.create import arange, zeros
 from bridge.core.ops.exponential import exp, rsqrt
-from bridge.core.ops.host import describe
 from bridge.core.ops.reduce import logsumexp, mean
 from bridge.core.ops.reduce import max as highest_of
 from bridge.core.ops.reduce import sum as sum_of
 from bridge.core.ops.shape import (
     broadcast_to,
     concatenate,
+    describe,
     expand_dims,
     repeat,
     reshape,

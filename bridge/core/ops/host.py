@@ -29,6 +29,7 @@ from bridge.core.errors import BridgeError, DTypeError, LinAlgError, message
 from bridge.core.ops.declare import Declaration, Rule, Rules, as_rules, register, signature_text
 from bridge.core.ops.index import cast as converted
 from bridge.core.ops.shape import as_array
+from bridge.core.ops.shape import describe as describe
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -184,8 +185,3 @@ def promoted(tag: str, operands: Sequence[Any], accepts: frozenset[Dtype]) -> li
             )
         )
     return [converted(one, dtype) for one in arrays]
-
-
-def describe(a: array) -> str:
-    """float32[4, 3]."""
-    return f"{a.dtype.name}[{', '.join(map(str, a.shape))}]"

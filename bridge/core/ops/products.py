@@ -10,8 +10,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy
-
 from bridge.core._native import array
 from bridge.core.dtypes import INEXACT, INTEGER, bool_, float32, int64
 from bridge.core.errors import DTypeError, message
@@ -21,12 +19,12 @@ from bridge.core.ops.compare import equal, greater_equal, less, logical_and, whe
 from bridge.core.ops.contract import matmul
 from bridge.core.ops.create import arange
 from bridge.core.ops.declare import structured
-from bridge.core.ops.host import describe
 from bridge.core.ops.reduce import sum as sum_of
 from bridge.core.ops.shape import (
     as_array,
     broadcast_arrays,
     broadcast_to,
+    describe,
     expand_dims,
     flatten,
     reshape,
@@ -306,6 +304,8 @@ def _factors(length: int, order: int) -> list[int]:
 @functools.lru_cache(maxsize=16)
 def _hadamard(order: int) -> Any:
     """Sylvester's matrix of a power of two; of order 12 Paley's second construction over the field of 5 elements."""
+    import numpy
+
     if order in CIRCULANTS:
         rows = [[1.0 if sign == "+" else -1.0 for sign in row] for row in CIRCULANTS[order].split()]
         blocks = [numpy.array([numpy.roll(row, k) for k in range(len(row))]) for row in rows]

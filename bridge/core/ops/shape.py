@@ -301,6 +301,11 @@ def as_array(a: Any) -> array:
     return a if isinstance(a, array) else squeeze(a, ())
 
 
+def describe(a: array) -> str:
+    """float32[4, 3]."""
+    return f"{a.dtype.name}[{', '.join(map(str, a.shape))}]"
+
+
 def normalize_axes(a: array, axis: Axis, op: str = "") -> tuple[int, ...]:
     """Axes as a tuple of numbers from 0, all of them for None. Raises AxisError if one is out of bounds."""
     if axis is None:
