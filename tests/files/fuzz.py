@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -126,18 +127,25 @@ def seeds(format: str) -> list[bytes]:
     return [path.read_bytes() for path in sorted(CORPUS.glob(f"*.{format}"))]
 
 
+def mutations(format: str, seed: int) -> Iterator[bytes]:
+    """Mutations of the corpus, without end."""
+    chance, corpus = random.Random(seed), seeds(format)
+    while True:
+        yield mutate(format, chance.choice(corpus), chance, corpus, 1 << 14)
+
+
 def unguided(format: str, seconds: float, seed: int) -> int:
-    """Mutations of the corpus without coverage. The number of executions."""
-    chance, corpus, end, count = random.Random(seed), seeds(format), time.monotonic() + seconds, 0
-    while time.monotonic() < end:
-        content = mutate(format, chance.choice(corpus), chance, corpus, 1 << 14)
-        count += 1
+    """Mutations without coverage. The number of executions."""
+    end = time.monotonic() + seconds
+    for count, content in enumerate(mutations(format, seed)):
+        if time.monotonic() > end:
+            return count
         try:
             load_all(format, content)
         except BaseException:
             Path(f"crash.{format}").write_bytes(content)
             raise
-    return count
+    raise AssertionError("mutations have no end")
 
 
 def guided(format: str, seconds: float, seed: int) -> None:

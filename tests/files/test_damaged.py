@@ -1,9 +1,11 @@
 """Damaged, lying and hostile files: an error that says what is wrong, never a wrong array or the process's end."""
 
+import itertools
 import re
 from pathlib import Path
 
 import pytest
+from files import fuzz
 from files.damaged import DAMAGED, Damaged
 
 import bridge
@@ -95,3 +97,13 @@ def test_larger_archives_of_zeros_load_when_it_is_meant(tmp_path, monkeypatch):
     with pytest.raises(bridge.FormatError, match=r"as those of a bomb do[^$]*max_ratio="):
         bridge.load(path)
     assert bridge.load(path, max_ratio=2000)["a"].sum().item() == 0
+
+
+@pytest.mark.parametrize("format", ["npy", "npz", "safetensors", "gguf"])
+def test_the_corpus_loads_and_its_mutations_do_no_harm(format):
+    """The fuzzers' corpus is taken; a thousand mutations of it are taken or refused (fuzz.py tries millions)."""
+    for path in sorted(fuzz.CORPUS.glob(f"*.{format}")):
+        found = bridge.load(path, dtype="bfloat16")
+        bridge.eval(found)
+    for content in itertools.islice(fuzz.mutations(format, 5), 1000):
+        fuzz.load_all(format, content)
