@@ -385,6 +385,22 @@ def test_permutations(n: int):
     np.testing.assert_array_equal(to_numpy(got), np.argsort(wide_words(PARTS, n), kind="stable"))
 
 
+def test_permuted_arrays():
+    """Entries along an axis move together, in the order of the permutation."""
+    x = np.arange(60).reshape(3, 4, 5)
+    for axis in (0, 1, 2, -1):
+        order = to_numpy(random.permutation(x.shape[axis], key=KEY))
+        got = random.permutation(bridge.array(x), axis, key=KEY)
+        np.testing.assert_array_equal(to_numpy(got), np.take(x, order, axis))
+    for wrong in (bridge.array(x), bridge.array(1.0)):
+        with pytest.raises(IndexError, match="out of bounds"):
+            random.permutation(wrong, 3)
+    with pytest.raises(ValueError, match="no permutation of so many elements"):
+        random.permutation(-1)
+    with pytest.raises(TypeError, match="float"):
+        random.permutation(2.5)
+
+
 def test_multivariate_normal():
     """Shapes as they broadcast; a covariance without full rank; refusals."""
     mean, cov = bridge.zeros((5, 1, 2)), bridge.array([[[2.0, 1.0], [1.0, 2.0]]] * 3)
