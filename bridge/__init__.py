@@ -227,6 +227,7 @@ from bridge.core.ops.reduce import (
     var,
 )
 from bridge.core.ops.scan import cummax, cummin, cumprod, cumsum, cumulative_prod, cumulative_sum, logcumsumexp
+from bridge.core.ops.sets import diff, isin, unique, unique_all, unique_counts, unique_inverse, unique_values
 from bridge.core.ops.shape import (
     atleast_1d,
     atleast_2d,
@@ -466,6 +467,7 @@ __all__ = [
     "device_info",
     "diag",
     "diagonal",
+    "diff",
     "disable_compile",
     "divide",
     "divmod",
@@ -541,6 +543,7 @@ __all__ = [
     "isclose",
     "isdtype",
     "isfinite",
+    "isin",
     "isinf",
     "isnan",
     "isneginf",
@@ -677,6 +680,11 @@ __all__ = [
     "uint32",
     "uint64",
     "unflatten",
+    "unique",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
     "unsignedinteger",
     "unstack",
     "value_and_grad",

@@ -63,6 +63,7 @@ FAMILIES = {
     "reduce": "Reductions and statistics",
     "scan": "Cumulative operations",
     "sort": "Order",
+    "sets": "Distinct elements, membership, differences",
     "contract": "Contractions",
     "products": "Products of chosen parts",
     "einsum": "Index notation",

@@ -206,6 +206,15 @@ def test_searchsorted(name: str, side: str):
         np.testing.assert_array_equal(to_numpy(got), want)
 
 
+def test_sorter():
+    """A sequence that is not sorted is searched by way of the positions that sort it."""
+    sequence, values = draw("float32", (50,)), draw("float32", (7,), seed=1)
+    a = to_bridge(sequence)
+    got = bridge.searchsorted(a, to_bridge(values), side="right", sorter=bridge.argsort(a))
+    want = np.searchsorted(sequence, values, side="right", sorter=np.argsort(sequence))
+    np.testing.assert_array_equal(to_numpy(got), want)
+
+
 def test_searchsorted_promotes():
     """Both operands are compared in their common dtype; a number takes the sequence's."""
     sequence = bridge.array([1, 2, 3])
@@ -285,3 +294,16 @@ def test_search_batching(batched: tuple[bool, bool]):
         np.searchsorted(sequences[k if batched[0] else 0], values[k if batched[1] else 0], "right") for k in range(3)
     ]
     np.testing.assert_array_equal(to_numpy(got), want)
+
+
+@pytest.mark.parametrize("name", ["sort", "partition"])
+def test_gradient(name: str):
+    """The gradient of a result goes to the element that it is."""
+    op, x, g = PRIMITIVES[name], draw("float64", (3, 9, 2)), draw("float64", (3, 9, 2), seed=1)
+    for axis in (0, 1, -1):
+        parameters = {"axis": axis, **({"kth": 1} if name == "partition" else {})}
+        places = PRIMITIVES["arg" + name].call(to_bridge(x), **parameters)
+        (got,) = op.pullback(to_bridge(g), op.call(to_bridge(x), **parameters), to_bridge(x), **parameters)
+        want = np.zeros_like(x)
+        np.put_along_axis(want, to_numpy(places).astype(np.int64), g, axis)
+        np.testing.assert_array_equal(to_numpy(got), want)

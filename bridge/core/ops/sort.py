@@ -33,10 +33,9 @@ from bridge.core.ops.types import Axis, Operand, Stream
 
 
 def _along(g: array, order: array, axis: int) -> array:
-    from bridge.core.ops.take import take_along_axis  # type: ignore[import-not-found, unused-ignore]
+    from bridge.core.ops.take import take_along_axis  # that module may need this one
 
-    result: array = take_along_axis(g, order, axis)
-    return result
+    return take_along_axis(g, order, axis)
 
 
 def _back(g: array, order: array, axis: int) -> tuple[array]:
