@@ -1,5 +1,5 @@
-// bridge.ArrayIterator: the rows of an array one after the other. The array is evaluated once, not once a row, and an
-// update of it in the loop is seen by the rows that come.
+// bridge.ArrayIterator: the rows of an array one after the other. The array is evaluated once, not once a row (a symbol of
+// a transform has no values: its rows are symbols, too). An update of it in the loop is seen by the rows that come.
 #include "iterator.h"
 
 #include "array.h"
@@ -67,7 +67,7 @@ void make_iterator_type(PyObject* module) {
 PyObject* array_iter(PyObject* self) {
   return guard(static_cast<PyObject*>(nullptr), [&] {
     if (node_of(self)->ndim == 0) raise_type("iteration over a 0-d array");
-    evaluated_node(self);
+    if (!node_of(self)->is(kSymbolic)) evaluated_node(self);
     auto* it = PyObject_New(IteratorObject, iterator_type);
     if (!it) throw PythonError{};
     it->array = Py_NewRef(self);

@@ -431,8 +431,6 @@ constexpr Entry kEntries[] = {
     {"random_sample", call_random_sample},
     {"random_integers", call_random_integers},
     {"random_permutation", call_random_permutation},
-    {"slice", call_slice},
-    {"slice_update", call_slice_update},
     {"strided_slice", call_slice},
     {"strided_update", call_slice_update},
     {"gather", call_gather},
