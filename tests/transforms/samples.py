@@ -97,6 +97,18 @@ LISTED: dict[str, list[tuple[Callable[..., Any], tuple[Array, ...]]]] = {
         (lambda x, w: mx.conv_general(x, w, stride=2, padding=1), (draw(2, 7, 3), draw(4, 3, 3, seed=1))),
         (lambda x, w: mx.conv_general(x, w, groups=2), (draw(1, 4, 4, 4), draw(2, 2, 2, 2, seed=1))),
     ],
+    "matmul_gathered": [
+        (
+            lambda a, b: mx.gather_mm(a, b, mx.array([[0], [1]]), mx.array([1, 0, 1])),
+            (draw(2, 3, 4), draw(2, 4, 2, seed=1)),
+        )
+    ],
+    "segmented_mm": [
+        (
+            lambda a, b: mx.segmented_mm(a, b, mx.array([[0, 2], [2, 5], [4, 3]])),
+            (draw(3, 5), draw(5, 2, seed=1)),
+        )
+    ],
     "cumsum": [(lambda a: mx.cumsum(a, 1, reverse=True), (draw(2, 4),))],
     "cumprod": [(lambda a: mx.cumprod(a, 1), (spread(2, 4),))],
     "cummax": [(lambda a: mx.cummax(a, 1), (spread(2, 4),))],
