@@ -11,12 +11,17 @@ import itertools
 import math
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import array_api_compat
 import array_api_strict as strict
 import numpy as np
 import pytest
 from core.special_cases import COMPLEX, REAL, lines, members, number, same
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.array_api import make_strategies_namespace
 
 import bridge
 from bridge.core.errors import CopyRequired, DTypeError
@@ -341,6 +346,65 @@ def test_like_an_array():
     assert not isinstance([1, 2], bridge.ArrayLike)
     assert not isinstance("text", bridge.ArrayLike)
     assert not isinstance(np.ndarray, bridge.ArrayLike)
+
+
+# ------------------------------------------------------------------------------------- values, against array-api-strict
+
+DTYPES = ["bool", "int8", "uint16", "int32", "uint64", "float32", "float64", "complex64", "complex128"]
+RNG = np.random.default_rng(11)
+MANY: dict[str, Callable[[Any, Any], Any]] = {
+    "extremes": lambda m, x: [m.max(x, axis=1), m.min(x, keepdims=True)],
+    "truth": lambda m, x: [m.all(x, axis=(0, 2)), m.any(x, keepdims=True)],
+    "statistics": lambda m, x: [m.mean(x, axis=0), m.std(x, correction=1.5), m.var(x, axis=(1, 2), correction=1)],
+    "sums": lambda m, x: [m.sum(x, dtype=m.complex128), m.cumulative_sum(x, axis=1, dtype=m.complex128)],
+    "sums so far": lambda m, x: m.cumulative_sum(x, axis=-1, dtype=x.dtype, include_initial=True),
+    "sorting": lambda m, x: [m.sort(x, axis=0, descending=True), m.take_along_axis(x, m.argsort(x, axis=0), axis=0)],
+    "sets": lambda m, x: [m.unique_values(x), m.isin(x, x[0, 0, :]), m.isin(2, x, invert=True)],
+    "places": lambda m, x: [m.astype(one, m.int32) for one in (*m.nonzero(x), m.count_nonzero(x, axis=1))],
+    "taking": lambda m, x: m.take(x, m.asarray([2, 0]), axis=1),
+    "choosing": lambda m, x: [m.where(x == x, x, 1), m.clip(x, 0, 2), m.diff(x, axis=1, prepend=x[:, :1, :])],
+    "axes": lambda m, x: [m.permute_dims(x, (2, 0, 1)), m.moveaxis(x, (0, 1), (1, 2)), m.matrix_transpose(x)],
+    "shapes": lambda m, x: [m.reshape(x, (-1, 2)), m.squeeze(x[:1, ...], axis=0), m.expand_dims(x, axis=(0, -1))],
+    "views": lambda m, x: [m.broadcast_to(x, (2, 2, 3, 4)), m.flip(x, axis=(0, 1)), *m.unstack(x, axis=1)],
+    "repetition": lambda m, x: [m.roll(x, (1, 2), axis=(0, 1)), m.repeat(x, 2), m.tile(x, (2, 1, 1, 2))],
+    "repeated by numbers": lambda m, x: m.repeat(x, m.asarray([1, 0, 2]), axis=1),
+    "joins": lambda m, x: [m.concat([x, x], axis=None), m.stack([x, x], axis=-1)],
+    "grids": lambda m, x: list(m.meshgrid(x[0, 0, :], x[0, :, 0], indexing="ij")),
+    "triangles": lambda m, x: [m.tril(x, k=1), m.triu(x, k=-1), m.zeros_like(x), m.full_like(x, 1)],
+    "keys": lambda m, x: [x[1, ...], x[..., 1], x[:, None, 1:, ::-1], x[x == x]],
+    "products": lambda m, x: [m.matmul(x, m.matrix_transpose(x)), m.vecdot(x, x), m.tensordot(x, x, axes=((1,), (1,)))],
+    "linalg": lambda m, x: [m.linalg.diagonal(x, offset=1), m.linalg.cross(x[..., :3], x[..., :3])],
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", MANY)
+def test_results_are_those_of_strict(name: str, dtype: str):
+    """Dtypes, shapes and values are those of array-api-strict, where it takes the dtype."""
+    x = (RNG.normal(size=(2, 3, 4)) * 4 + (1j if "complex" in dtype else 0)).astype(dtype)
+    try:
+        want = MANY[name](strict, strict.asarray(x))
+    except TypeError:
+        return
+    got = MANY[name](bridge, bridge.asarray(x))
+    for ours, theirs in zip(*(one if isinstance(one, list) else [one] for one in (got, want)), strict=True):
+        assert ours.dtype.name == str(theirs.dtype).removeprefix("array_api_strict.")
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), rtol=1e-5, atol=1e-5)
+
+
+XPS = make_strategies_namespace(bridge)
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_hypothesis_draws_bridge_arrays(data):
+    """Hypothesis' strategies for the array API make arrays of bridge, and keys that read as NumPy's do."""
+    x = data.draw(XPS.arrays(dtype=data.draw(XPS.scalar_dtypes()), shape=XPS.array_shapes(max_dims=3, max_side=4)))
+    key = data.draw(XPS.indices(x.shape, allow_newaxis=True))
+    np.testing.assert_array_equal(np.asarray(x[key]), np.asarray(x)[key])
+    mask = data.draw(XPS.arrays(dtype=bridge.bool, shape=x.shape))
+    np.testing.assert_array_equal(np.asarray(x[mask]), np.asarray(x)[np.asarray(mask)])
 
 
 def test_inspection_costs_no_framework():
