@@ -118,6 +118,18 @@ LISTED: dict[str, list[tuple[Callable[..., Any], tuple[Array, ...]]]] = {
     "complex_transform": [(lambda a: mx.abs(mx.fft.fft(a)), (draw(2, 5),))],
     "real_transform": [(lambda a: mx.real(mx.fft.rfft(a)), (draw(2, 6),))],
     "real_inverse": [(lambda a: mx.fft.irfft(mx.fft.rfft(a) ** 2), (draw(2, 6),))],
+    "sort": [(lambda a: mx.sort(a, 0), (spread(4, 3),))],
+    "partition": [(lambda a: mx.sort(mx.partition(a, 2, 1), 1), (spread(3, 5),))],
+    "gather": [
+        (lambda a: a[mx.array([2, 0, 2]), :, mx.array([1, 0, -1])], (draw(3, 2, 4),)),
+        (lambda a, i: mx.take_along_axis(a, i, 1), (draw(2, 3), np.array([[0, 2], [1, 1]]))),
+    ],
+    "scatter": [(lambda a, b: _placed(a, b), (draw(4, 3), draw(2, 3, seed=1)))],
+    "scatter_add": [(lambda a, b: a.at[mx.array([0, 2, 0])].add(b), (draw(4, 2), draw(3, 2, seed=1)))],
+    "scatter_multiply": [(lambda a, b: a.at[mx.array([0, 2])].multiply(b), (spread(4, 2), spread(2, 2)))],
+    "scatter_divide": [(lambda a, b: a.at[mx.array([0, 2])].divide(b), (spread(4, 2), spread(2, 2)))],
+    "scatter_maximum": [(lambda a, b: a.at[mx.array([0, 2])].maximum(b), (spread(4, 2), spread(2, 2) + 0.05))],
+    "scatter_minimum": [(lambda a, b: a.at[mx.array([0, 2])].minimum(b), (spread(4, 2), spread(2, 2) + 0.05))],
     "inv": [(mx.linalg.inv, (regular(3, 3),))],
     "tri_inv": [(lambda a: mx.linalg.tri_inv(a, upper=True), (regular(3, 3),))],
     "pinv": [(mx.linalg.pinv, (draw(4, 3),))],
@@ -136,6 +148,12 @@ LISTED: dict[str, list[tuple[Callable[..., Any], tuple[Array, ...]]]] = {
 def _updated(a: Any, b: Any) -> Any:
     a = a * 1
     a[::-3] = b
+    return a
+
+
+def _placed(a: Any, b: Any) -> Any:
+    a = a * 1
+    a[mx.array([3, 1])] = b
     return a
 
 

@@ -154,6 +154,4 @@ UNTRIED = {
     "lu_factor",
     "nextafter",
     "overlap_add",
-    "partition",
-    "sort",
 }
