@@ -28,6 +28,26 @@ def node(function: Callable[..., Any], a: bridge.array, stream: Any) -> bridge.a
     return native_host(call, (a,), (a.dtype, a.shape), stream)
 
 
+def test_two_results_on_two_streams_are_computed_at_the_same_time(two):
+    """Each function waits until the other is inside, too: whether they are asked for alone, or by what joins them."""
+    x, z = bridge.ones((4,)) + 0, bridge.ones((4,)) + 0
+    both = threading.Barrier(2)
+
+    def meet(a):
+        both.wait(30)
+        return a
+
+    def parts():
+        return [node(meet, a, stream) for a, stream in zip((x, z), two, strict=True)]
+
+    bridge.eval(x, z)
+    bridge.eval(parts())
+    bridge.add(*parts()).tolist()
+    for part in (ends := parts()):
+        bridge.async_eval(part)
+    bridge.eval(ends)
+
+
 def test_functions_on_two_streams_that_evaluate_on_each_others(two):
     """Each needs a kernel of the other's stream while that one's thread is inside a function, too."""
     s, t = two

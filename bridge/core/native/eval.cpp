@@ -36,20 +36,26 @@ class Evaluation {
 
   // False: another evaluation works on a node that is needed, `blocked()`.
   bool collect(Node* const* roots, size_t n) {
-    for (size_t i = 0; i < n; ++i)
-      if (!roots[i]->evaluated() && !visit(roots[i])) return false;
+    for (size_t i = 0; i < n; ++i) {
+      if (roots[i]->evaluated()) continue;
+      if (steps_.size() == 0) stream_ = roots[i]->stream;
+      if (!visit(roots[i])) return false;
+    }
     return true;
   }
 
   const Node* blocked() const { return blocked_; }
 
   // The evaluation that works on a running node.
-  static const Evaluation* of(const Node* n) {
+  static Evaluation* of(const Node* n) {
     auto at = static_cast<size_t>(n->mark) - 1;
-    const Evaluation* e = all;
+    Evaluation* e = all;
     while (at >= e->steps_.size() || e->steps_[at].node != n) e = e->next_;
     return e;
   }
+
+  // Runs a part of it that nobody has taken. False: there is none.
+  bool help() { return lanes_ && lanes_->help(); }
 
   // visit(thread) for each thread that is at work on it, until it gives true.
   template <class F>
@@ -104,7 +110,7 @@ class Evaluation {
         continue;
       }
       stack.pop();
-      several_streams_ |= n->stream != root->stream && !is_placeless(n);
+      several_streams_ |= n->stream != stream_ && !is_placeless(n);
       steps_.push({n, 0, 0, -1, -1, -1, false});
       n->mark = static_cast<int32_t>(steps_.size());
     }
@@ -203,6 +209,7 @@ class Evaluation {
   std::optional<Lanes> lanes_;
   bool running_ = false;
   bool several_streams_ = false;
+  uint16_t stream_ = 0;  // of the first root
   const Node* blocked_ = nullptr;
   pthread_t thread_ = pthread_self();
   Evaluation* next_ = nullptr;
@@ -229,7 +236,8 @@ class Evaluation {
 };
 Evaluation* Evaluation::all = nullptr;
 
-// A thread that waits, for the evaluation that has what it needs. It is alive as long as nothing has ended since.
+// A thread that waits, for the evaluation that has what it needs (nullptr while it works on that itself). It is alive as
+// long as nothing has ended since.
 struct Waiting {
   pthread_t thread;
   const Evaluation* wanted;
@@ -246,11 +254,12 @@ bool waits_for_this_thread(const Evaluation* e) {
     if (pthread_equal(worker, pthread_self())) return true;
     const Waiting* w = waiting;
     while (w && (w->seen != n_ended || !pthread_equal(w->thread, worker))) w = w->next;
-    return w && waits_for_this_thread(w->wanted);
+    return w && w->wanted && waits_for_this_thread(w->wanted);
   });
 }
 
-void wait_for(const Evaluation* e) {
+// Meanwhile this thread does what nobody else does: of a stream, it may be the very one that is wanted there.
+void wait_for(Evaluation* e) {
   Waiting entry{pthread_self(), e, n_ended, waiting};
   waiting = &entry;
   struct Leave {
@@ -261,7 +270,12 @@ void wait_for(const Evaluation* e) {
       if (*link) *link = entry->next;
     }
   } leave{&entry};
-  while (n_ended == entry.seen) progress().wait();
+  while (n_ended == entry.seen) {
+    entry.wanted = nullptr;
+    const bool helped = e->help();
+    entry.wanted = e;
+    if (!helped) progress().wait();
+  }
 }
 
 // The streams of pending nodes that nobody works on yet, each once.
@@ -325,7 +339,7 @@ void evaluate(Node* const* roots, size_t n) {
       if (roots[i]->is(kSymbolic)) refuse_values(roots[i]);
     }
     if (!pending) return;
-    const Evaluation* owner;
+    Evaluation* owner;
     {
       Evaluation evaluation;
       if (evaluation.collect(roots, n)) {

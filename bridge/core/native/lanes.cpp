@@ -119,6 +119,14 @@ void Lanes::run() {
   throw PythonError{};
 }
 
+bool Lanes::help() noexcept {
+  if (ending() && on_stream_thread()) return false;
+  if (on_main_thread()) return false;  // an interrupt would end the evaluation of another thread, and be lost there
+  Lane* lane = free_lane();
+  if (lane) drive(*lane);
+  return lane != nullptr;
+}
+
 bool Lanes::at_rest() const {
   return (unfinished_ == 0 || failed_) && !any_driver([](pthread_t) { return true; });
 }
@@ -133,7 +141,9 @@ Lanes::Lane* Lanes::free_lane() {
 
 // Asks the thread of the lane's stream to drive it. Without one it is left to the thread that evaluates.
 void Lanes::offer(Lane& lane) {
-  if (!lane.link && !lane.driven) post(lane.stream, &lane);
+  if (lane.link || lane.driven) return;
+  post(lane.stream, &lane);
+  progress().ring();  // its thread may be one of those that wait
 }
 
 // Runs what is ready on the lane, in this thread.

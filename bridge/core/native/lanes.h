@@ -1,5 +1,5 @@
 // The kernels of one evaluation, when they are on several streams: a lane for each. One thread at a time drives a lane:
-// the stream's own, or the one that evaluates, which takes what nobody has taken yet and otherwise waits. So an
+// the stream's own, or the one that evaluates or waits for it, which takes what nobody has taken yet. So an
 // evaluation ends whatever the threads of its streams are doing. All of it is under the GIL; kernels run without it.
 #pragma once
 #include <pthread.h>
@@ -23,6 +23,9 @@ class Lanes {
 
   // Runs all groups. When one fails no other is begun, and once those at work have ended its error is thrown.
   void run();
+
+  // Drives a lane that nobody has taken, in a thread that waits for the evaluation. False: there is none.
+  bool help() noexcept;
 
   // visit(thread) for each thread that is at work, until it gives true.
   template <class F>
