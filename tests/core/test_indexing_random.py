@@ -1,4 +1,4 @@
-"""Indexing against NumPy on random cases: every kind of key in any mix, for reading and for writing."""
+"""Indexing against NumPy on random cases: keys with arrays, lists and masks in any mix, for reading and for writing."""
 
 from __future__ import annotations
 
@@ -25,14 +25,19 @@ class Case:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.shape = self.draw_shape([0, 1, 2, 3, 4, 5], [3, 12, 20, 30, 20, 15], self.random.randrange(5))
+        self.draw()
+        while not any(isinstance(one, bool | list | np.ndarray) for one in self.items):
+            self.draw()  # basic keys have tests of their own
         self.dtype = self.random.choice(DTYPES)
         self.x = self.numbers(0, 100, self.shape).astype(self.dtype)
-        self.wrong = self.chance(0.05)  # an index out of bounds, a mask of another shape
+        self.order = self.random.random()
+
+    def draw(self) -> None:
+        self.shape = self.draw_shape([0, 1, 2, 3, 4, 5], [3, 12, 20, 30, 20, 15], self.random.randrange(5))
         self.common = self.draw_shape([0, 1, 2, 3, 4], [4, 20, 36, 30, 10], self.pick([1, 2, 3, 0], [60, 25, 5, 10]))
+        self.wrong = self.chance(0.05)  # an index out of bounds, a mask of another shape
         self.masks = 0
         self.draw_key()
-        self.order = self.random.random()
 
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
@@ -75,6 +80,7 @@ class Case:
             elif left > 0 and kind in ("int", "slice", "array", "mask"):
                 left -= getattr(self, kind)(push, axis, left)
         # Behind an ellipsis items count from the end: drawn for another axis, they may be out of bounds, too.
+        self.items = theirs
         alone = len(theirs) == 1 and self.chance(0.8)
         self.theirs, self.ours = (theirs[0], ours[0]) if alone else (tuple(theirs), tuple(ours))
 
@@ -220,7 +226,7 @@ def write_differs(case: Case) -> str | None:
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_random_cases(part: int):
-    """20,000 random keys read or write what NumPy reads or writes, or are refused as NumPy refuses them."""
+    """20,000 random keys with arrays or masks read or write what NumPy does, or are refused where NumPy refuses."""
     differences = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
