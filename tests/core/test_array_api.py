@@ -359,7 +359,7 @@ MANY: dict[str, Callable[[Any, Any], Any]] = {
     "sums": lambda m, x: [m.sum(x, dtype=m.complex128), m.cumulative_sum(x, axis=1, dtype=m.complex128)],
     "sums so far": lambda m, x: m.cumulative_sum(x, axis=-1, dtype=x.dtype, include_initial=True),
     "sorting": lambda m, x: [m.sort(x, axis=0, descending=True), m.take_along_axis(x, m.argsort(x, axis=0), axis=0)],
-    "sets": lambda m, x: [m.unique_values(x), m.isin(x, x[0, 0, :]), m.isin(2, x, invert=True)],
+    "sets": lambda m, x: [m.unique_values(x), m.isin(x, x[0, 0, :]), m.isin(2, x)],
     "places": lambda m, x: [m.astype(one, m.int32) for one in (*m.nonzero(x), m.count_nonzero(x, axis=1))],
     "taking": lambda m, x: m.take(x, m.asarray([2, 0]), axis=1),
     "choosing": lambda m, x: [m.where(x == x, x, 1), m.clip(x, 0, 2), m.diff(x, axis=1, prepend=x[:, :1, :])],
