@@ -15,6 +15,7 @@ from bridge.core import _native
 from bridge.core._native import Dtype, array
 from bridge.core.ops.declare import PRIMITIVES, Declaration
 
+
 def declared(name: str) -> Declaration:
     """The declaration of the primitive whose name is on a tape."""
     return PRIMITIVES[name]
