@@ -37,8 +37,8 @@ std::string frozen_by(Storage* s) {
 
 bool grants_write_at_once(const Node* n) {
   const Storage* s = n->storage;
-  return !is_traced(n) && n->is(kDense) && n->handles <= 1 && !n->consumers && s->n_nodes == 1 && !s->foreign() && !s->frozen() &&
-         (s->lessee == n || s->writers.load(std::memory_order_acquire) == 0);
+  return !is_traced(n) && n->is(kDense) && n->handles <= 1 && !n->consumers && s->n_nodes == 1 && !s->foreign() &&
+         !s->frozen() && (s->lessee == n || s->writers.load(std::memory_order_acquire) == 0);
 }
 
 std::string write_refusal(Node* n) {

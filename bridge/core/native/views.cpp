@@ -100,7 +100,8 @@ NodeRef make_reshape(Node* a, int ndim, const int64_t* shape) {
 }
 
 NodeRef make_identity(Node* a) {
-  return stays_pending(a) ? pending_view(Op::identity, a, a->ndim, a->shape) : share(a, a->ndim, a->shape, a->strides, 0);
+  return stays_pending(a) ? pending_view(Op::identity, a, a->ndim, a->shape)
+                          : share(a, a->ndim, a->shape, a->strides, 0);
 }
 
 NodeRef make_slice_update(Node* a, const int64_t* start, const int64_t* step, const int64_t* count, Node* value) {
