@@ -28,6 +28,7 @@ inline bool operator!=(bridge_complex a, bridge_complex b) { return a.re != b.re
 inline bool isnan(bridge_complex a) { return isnan(a.re) || isnan(a.im); }
 inline bool isinf(bridge_complex a) { return isinf(a.re) || isinf(a.im); }
 inline bool isfinite(bridge_complex a) { return isfinite(a.re) && isfinite(a.im); }
+inline bridge_complex rint(bridge_complex a) { return {rint(a.re), rint(a.im)}; }
 // By real part, then by imaginary part; false if a NaN takes part in the decision.
 inline bool operator<(bridge_complex a, bridge_complex b) {
   return a.re == b.re ? a.im < b.im : a.re < b.re && !isnan(a.im) && !isnan(b.im);
