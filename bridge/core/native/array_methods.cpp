@@ -3,8 +3,8 @@
 #include "dlpack.h"
 #include "eval.h"
 #include "primitive.h"
-#include "trace.h"
 #include "stream.h"
+#include "trace.h"
 
 namespace bridge {
 namespace {
@@ -15,7 +15,8 @@ Node* measured(PyObject* self) {
 }
 
 PyObject* get_shape(PyObject* self, void*) {
-  return guard(static_cast<PyObject*>(nullptr), [&] { return shape_tuple(measured(self)->ndim, node_of(self)->shape); });
+  return guard(static_cast<PyObject*>(nullptr),
+               [&] { return shape_tuple(measured(self)->ndim, node_of(self)->shape); });
 }
 PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(node_of(self)->ndim); }
 PyObject* get_size(PyObject* self, void*) { return PyLong_FromLongLong(measured(self)->size); }
@@ -103,19 +104,23 @@ PyMethodDef array_methods[] = {
     {"astype", fast(astype), METH_FASTCALL | METH_KEYWORDS,
      "astype($self, dtype, stream=None)\n--\n\nThe array converted to another dtype; itself when it has it already."},
     {"reshape", fast(method_reshape), METH_FASTCALL | METH_KEYWORDS,
-     "reshape($self, *shape, stream=None)\n--\n\nSame elements, another shape; one extent may be -1. Shares the bytes where "
+     "reshape($self, *shape, stream=None)\n--\n\nSame elements, another shape; one extent may be -1. Shares the bytes "
+     "where "
      "strides allow it."},
     {"transpose", fast(method_transpose), METH_FASTCALL | METH_KEYWORDS,
      "transpose($self, *axes, stream=None)\n--\n\nAxes in another order, reversed by default; shares the bytes."},
     {"__array__", fast(array_dunder_array), METH_FASTCALL | METH_KEYWORDS,
-     "__array__($self, dtype=None, copy=None)\n--\n\nA numpy.ndarray over the same bytes where that is possible (bfloat16 as "
+     "__array__($self, dtype=None, copy=None)\n--\n\nA numpy.ndarray over the same bytes where that is possible "
+     "(bfloat16 as "
      "ml_dtypes.bfloat16).\n"
      "copy=False raises CopyRequired where it is not."},
     {"__dlpack__", fast(dlpack::array_dlpack), METH_FASTCALL | METH_KEYWORDS,
-     "__dlpack__($self, *, stream=None, max_version=None, dl_device=None, copy=None)\n--\n\nA DLPack capsule over the array's "
+     "__dlpack__($self, *, stream=None, max_version=None, dl_device=None, copy=None)\n--\n\nA DLPack capsule over the "
+     "array's "
      "bytes: versioned when max_version allows it, else legacy.\n"
      "BufferError when the request cannot be met. Source: DLPack 1.3."},
-    {"__dlpack_device__", dlpack::array_dlpack_device, METH_NOARGS, "__dlpack_device__($self)\n--\n\n(1, 0): CPU memory."},
+    {"__dlpack_device__", dlpack::array_dlpack_device, METH_NOARGS,
+     "__dlpack_device__($self)\n--\n\n(1, 0): CPU memory."},
     {"__copy__", copy, METH_NOARGS, nullptr},
     {"__deepcopy__", deep_copy, METH_O, nullptr},
     {"__reduce_ex__", reduce, METH_O, nullptr},
