@@ -176,9 +176,9 @@ struct Runner {
         A before = Op::start();
         for (int64_t b = 0; b < job.n_blocks; ++b) {
           A& at = carries(job)[(o * job.n_blocks + b) * inner + l];
-          const A total = at;
+          const A after = b + 1 < job.n_blocks ? Op::combine(before, at) : before;  // the last block has no total
           at = before;
-          if (b + 1 < job.n_blocks) before = Op::combine(before, total);
+          before = after;
         }
       }
   }
