@@ -183,8 +183,7 @@ PyMethodDef methods[] = {
 
 }  // namespace
 
-void Bell::ring() {
-  if (n_waiting_ == 0) return;
+void Bell::ring_for_all() {
   std::lock_guard guard(waiters_->lock);
   ++waiters_->count;
   waiters_->changed.notify_all();
@@ -214,10 +213,7 @@ void Bell::forget_waiting() noexcept {
   n_waiting_ = 0;
 }
 
-Bell& progress() {
-  static Bell& bell = *new Bell;
-  return bell;
-}
+Bell* const progress_bell = new Bell;
 
 bool on_main_thread() {
 #if defined(__linux__)

@@ -20,12 +20,15 @@ using StreamId = uint16_t;
 // What threads wait for: something that is under the GIL has changed.
 class Bell {
  public:
-  void ring();  // the GIL is held
+  void ring() {  // the GIL is held
+    if (n_waiting_) ring_for_all();
+  }
   // Lets the GIL go until the next ring. In the main thread signals are looked after meanwhile, unless `through`: an
   // exception that their handlers raise is thrown.
   void wait(bool through = false);
 
  private:
+  void ring_for_all();
   struct Waiters {
     std::mutex lock;
     std::condition_variable changed;
@@ -35,11 +38,11 @@ class Bell {
   int n_waiting_ = 0;
 
  public:
-  uint64_t count() const { return waiters_->count; }
   void forget_waiting() noexcept;  // in the child of a fork: threads that are gone may have held the lock
 };
-// Rung whenever an evaluation, a part of it on one stream, or a task has ended.
-Bell& progress();
+// Rung whenever an evaluation, a part of it on one stream, or a task has ended. Never destroyed.
+extern Bell* const progress_bell;
+inline Bell& progress() { return *progress_bell; }
 
 bool on_main_thread();  // of the process, where Python handles signals
 
