@@ -312,7 +312,8 @@ def module() -> str:
     )
     text = HEADER
     for name, signature in FUNCTIONS.items():
-        text += "\n" + line("", name, signature, native_doc(getattr(_native, name)))
+        gap = "" if text.endswith(" ...\n") else "\n"  # as the formatter has it
+        text += gap + line("", name, signature, native_doc(getattr(_native, name)))
     text += '\nclass Dtype:\n    """Type of the elements of an array: one of twenty-four interned objects."""\n\n'
     for name, type_ in (("name", "str"), ("size", "int"), ("code", "int")):
         text += "    @property\n" + line("    ", name, f"(self) -> {type_}", native_doc(getattr(_native.Dtype, name)))

@@ -267,7 +267,6 @@ def _close_stream(number: int, /) -> None:
     """Ends the stream's thread once its work is done, and frees the number."""
 
 def _dtype(name: str, /) -> Dtype: ...
-
 def _end_streams() -> None:
     """Ends the threads of all streams: at exit."""
 

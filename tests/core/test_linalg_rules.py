@@ -131,8 +131,8 @@ def results(name: str, operands: list[Array], parameters: tuple[Any, ...]) -> Re
 
 
 def test_every_rule_is_tried():
-    """All pullbacks are in the table above, and what has none is a factorisation by rows or a linear map."""
-    host = [one for one in PRIMITIVES.values() if one.kind == "host"]
+    """All pullbacks of linear algebra are in the table above; without one are factorisations by rows and linear maps."""
+    host = [one for one in PRIMITIVES.values() if one.kind == "host" and one.name != "nextafter"]
     assert {one.name for one in host if one.pullback is not None} == {rule[0] for rule in RULES}
     assert {one.name for one in host if one.pullback is None and one.transpose is None} == {"lu", "lu_factor"}
 
