@@ -131,7 +131,7 @@ def results(name: str, operands: list[Array], parameters: tuple[Any, ...]) -> Re
 
 
 def test_every_rule_is_tried():
-    """All pullbacks of linear algebra are in the table above; without one are factorisations by rows and linear maps."""
+    """All pullbacks of linear algebra are in the table above; none have factorisations by rows and linear maps."""
     host = [one for one in PRIMITIVES.values() if one.kind == "host" and one.name != "nextafter"]
     assert {one.name for one in host if one.pullback is not None} == {rule[0] for rule in RULES}
     assert {one.name for one in host if one.pullback is None and one.transpose is None} == {"lu", "lu_factor"}
