@@ -24,11 +24,11 @@ Part: TypeAlias = Any
 
 _BATCH = 512  # buffers to a system call; POSIX lets systems stop at 16, Linux and macOS take 1024
 #: Bytes to a system call. The disk begins with each piece while the next is written, so that fsync waits for little.
-_PIECE = 8 << 20
+_PIECE = 32 << 20
 #: Files beyond this leave the system's memory as they are written, but for a few pieces: a checkpoint would push out
 #: what is used, and pages that the system has to find for it take longer than the disk.
 _CACHED = 256 << 20
-_WINDOW = 8
+_WINDOW = 4
 _LARGE = 64 << 20
 
 
