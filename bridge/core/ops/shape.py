@@ -183,7 +183,7 @@ def roll(a: array, /, shift: int | Sequence[int], axis: Axis = None, *, stream: 
     axes = normalize_axes(a, axis, "roll")
     if 1 not in (len(axes), len(shifts)) and len(axes) != len(shifts):
         raise ValueError(f"[bridge.roll] {len(shifts)} shifts do not go with {len(axes)} axes.")
-    for k in range(max(len(axes), len(shifts))):
+    for k in range(max(len(axes), len(shifts)) if axes and shifts else 0):
         at, by = axes[k % len(axes)], shifts[k % len(shifts)]
         if a.shape[at] > 0:
             first, second = split(a, [-by % a.shape[at]], at)
