@@ -312,7 +312,7 @@ from bridge.hookspecs import hookimpl
 protocols.attach()
 
 if TYPE_CHECKING:
-    from bridge import fast, fft, linalg, metal, random
+    from bridge import fast, fft, linalg, metal, random, utils
     from bridge.core.io import load, save, save_gguf, save_safetensors, savez, savez_compressed
     from bridge.core.ops.linalg import norm as matrix_norm
 
@@ -327,7 +327,7 @@ newaxis = None
 euler_gamma = 0.5772156649015329
 
 # What is imported when it is first used: namespaces, and single names of a module.
-_NAMESPACES = ("fast", "fft", "linalg", "metal", "random")
+_NAMESPACES = ("fast", "fft", "linalg", "metal", "random", "utils")
 _LATER = {
     "matrix_norm": ("bridge.core.ops.linalg", "norm"),
     **{
@@ -687,6 +687,7 @@ __all__ = [
     "unique_values",
     "unsignedinteger",
     "unstack",
+    "utils",
     "value_and_grad",
     "var",
     "vecdot",
