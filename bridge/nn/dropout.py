@@ -32,8 +32,9 @@ class Dropout(Module):
             raise ValueError(f"[bridge.nn.{type(self).__name__}] the input has {want} axes, not {x.ndim}")
         if self._p_1 == 1 or not self.training:
             return x
-        first = x.ndim - 1 - self._together
-        shape = (*x.shape[:first], *(1,) * self._together, x.shape[-1])[: x.ndim] if x.ndim else ()
+        shape = x.shape
+        if self._together:
+            shape = (*shape[: -1 - self._together], *(1,) * self._together, shape[-1])
         return random.bernoulli(self._p_1, shape) * x * (1 / self._p_1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable
+from os import PathLike, fspath
 from typing import Any, TypeAlias
 
 from bridge.core._native import Dtype, array
@@ -202,7 +203,9 @@ class Module(dict[str, Any]):
         """
         self.apply(lambda a: a.astype(dtype) if predicate is None or predicate(a.dtype) else a)
 
-    def load_weights(self, file_or_weights: str | list[tuple[str, array]], strict: bool = True) -> Module:
+    def load_weights(
+        self, file_or_weights: str | PathLike[str] | list[tuple[str, array]], strict: bool = True
+    ) -> Module:
         """Put arrays from a file or a list in the place of parameters; returns this module.
 
         Arrays of a file are views of it, in the dtype that they have there. What a parameter was before is let go: if
@@ -217,7 +220,7 @@ class Module(dict[str, Any]):
             ValueError: strict, and a parameter is missing, unknown, no array, or of another shape.
         """
         weights = file_or_weights
-        if isinstance(weights, str):
+        if isinstance(weights, str | PathLike):
             weights = list(load(weights).items())
         if strict:
             _compare(tree_flatten(self.parameters(), destination={}), dict(weights))
@@ -225,13 +228,13 @@ class Module(dict[str, Any]):
             self.update(tree_unflatten(weights), strict=False)
         return self
 
-    def save_weights(self, file: str) -> None:
+    def save_weights(self, file: str | PathLike[str]) -> None:
         """Save all parameters by their paths ("layers.0.weight") to an npz or safetensors file; the extension decides.
 
         Raises:
             ValueError: another extension.
         """
-        parameters = tree_flatten(self.parameters(), destination={})
+        file, parameters = fspath(file), tree_flatten(self.parameters(), destination={})
         if file.endswith(".npz"):
             savez(file, **parameters)
         elif file.endswith(".safetensors"):
@@ -326,9 +329,8 @@ def _descend(module: Module, key: str, value: Any, keep: Filter, change: Callabl
         return {name: entry(name, part) for name, part in value.items()}
     if isinstance(value, list):
         return [entry(i, part) for i, part in enumerate(value)]
-    raise RuntimeError(
-        f"[bridge.nn.Module.filter_and_map] is_leaf_fn stops neither at {key} nor can it be descended into"
-    )
+    problem = f"is_leaf_fn does not stop at {key}, which holds nothing to descend into"
+    raise RuntimeError(message("bridge.nn.Module.filter_and_map", problem, got=type(value).__name__))
 
 
 Put: TypeAlias = Callable[[Any, Any, Any, bool], bool]

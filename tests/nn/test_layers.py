@@ -172,6 +172,27 @@ def test_layers_are_told_as_in_mlx(name, args, keywords, inputs):
     assert repr(getattr(nn, name)(*args, **keywords)) == repr(getattr(mlx.nn, name)(*args, **keywords))
 
 
+@pytest.mark.parametrize(("name", "args", "keywords", "inputs"), CASES)
+def test_float16_stays_what_it_is_in_mlx(name, args, keywords, inputs):
+    """With weights and inputs of float16 the results have the dtype that mlx gives, and its values."""
+    ours, theirs = with_same_weights(name, args, keywords)
+
+    def half(library, layer):
+        layer.set_dtype(library.float16)
+        crossed = [library.array(x) if isinstance(x, np.ndarray) else x for x in inputs]
+        given = [
+            x.astype(library.float16) if isinstance(x, library.array) and x.dtype == library.float32 else x
+            for x in crossed
+        ]
+        results = layer(*given)
+        return [np.array(r) for r in (results if isinstance(results, tuple) else [results])]
+
+    for got, want in zip(half(mx, ours), half(mlx.core, theirs), strict=True):
+        assert got.dtype == want.dtype
+        tolerance = 16 * np.finfo(np.float16).eps
+        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * max(1, np.abs(want).max()))
+
+
 GRADIENTS = ["Linear", "Conv2d", "ConvTranspose1d", "LayerNorm", "BatchNorm", "MaxPool2d", "AvgPool3d", "GRU", "LSTM"]
 GRADIENTS += ["TransformerEncoder", "Upsample", "Embedding", "MultiHeadAttention"]
 

@@ -1,5 +1,7 @@
 """Modules: walks, updates, freezing, files, and gradients by parameters."""
 
+import copy
+import pickle
 import subprocess
 import sys
 
@@ -155,12 +157,12 @@ def test_updates_that_are_not_strict_pass_over_the_rest():
 @pytest.mark.parametrize("direction", ["here", "from mlx", "to mlx"])
 def test_weights_go_to_a_file_and_back(tmp_path, extension, direction):
     """What one library saves the other loads, every parameter equal."""
-    file = str(tmp_path / f"weights.{extension}")
+    file = tmp_path / f"weights.{extension}"
     writer, reader = (
         net(library) for library in {"here": (nn, nn), "from mlx": (mlx.nn, nn), "to mlx": (nn, mlx.nn)}[direction]
     )
-    writer.save_weights(file)
-    assert reader.load_weights(file) is reader
+    writer.save_weights(str(file))
+    assert reader.load_weights(str(file)) is reader
     for (path, a), (other, b) in zip(tree_flatten(writer.parameters()), tree_flatten(reader.parameters()), strict=True):
         assert path == other
         assert np.array_equal(np.array(a), np.array(b))
@@ -251,6 +253,20 @@ def test_a_model_can_be_mapped_over_its_weights():
 
     both = mx.vmap(call, in_axes=(0, None))(stacked, mx.ones(3))
     np.testing.assert_allclose(np.asarray(both[1]), 2 * np.asarray(both[0]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"])
+def test_a_copy_has_weights_of_its_own(again):
+    """deepcopy and pickle keep structure, values, mode and what is frozen; the copy changes alone."""
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm(3)).freeze(keys="bias").eval()
+    other = again(model)
+    assert repr(other) == repr(model)
+    assert not other.layers[1].training
+    assert paths(other.trainable_parameters()) == paths(model.trainable_parameters())
+    before = np.array(model.layers[0].weight)
+    assert np.array_equal(np.asarray(other.layers[0].weight), before)
+    other.layers[0].weight[0] = 9
+    assert np.array_equal(np.asarray(model.layers[0].weight), before)
 
 
 def test_importing_bridge_imports_no_layers():
