@@ -8,8 +8,8 @@ from functools import wraps
 from typing import Any
 
 from bridge.core import transforms
+from bridge.core._native import array
 from bridge.nn.module import Module
-from bridge.utils import tree_flatten, tree_unflatten
 
 __all__ = ["checkpoint", "value_and_grad"]
 
@@ -64,13 +64,21 @@ def checkpoint(module: Module, fn: Callable[..., Any] | None = None) -> Callable
 @contextmanager
 def _lent(module: Module, parameters: dict[str, Any]) -> Iterator[None]:
     """Within: the module has these parameters. Afterwards: its own again, where it has not got new ones meanwhile."""
-    own = tree_flatten(module.parameters(), destination={})
-    lent = tree_flatten(parameters, destination={})
-    module.update(parameters)
+    swaps = [(holder, key, lent, holder[key]) for holder, key, lent in _places(module, parameters)]
+    for holder, key, lent, _ in swaps:
+        holder[key] = lent
     try:
         yield
     finally:
-        now = tree_flatten(module.parameters(), destination={})
-        back = {path: own[path] for path, a in lent.items() if now.get(path) is a}
-        if back:
-            module.update(tree_unflatten(back), strict=False)
+        for holder, key, lent, own in swaps:
+            if holder[key] is lent:
+                holder[key] = own
+
+
+def _places(holder: Any, tree: Any) -> Iterator[tuple[Any, Any, array]]:
+    """(dictionary or list, key, array) for every array of `tree`: where it belongs in `holder`."""
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        if isinstance(value, array):
+            yield holder, key, value
+        else:
+            yield from _places(holder[key], value)
