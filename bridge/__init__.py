@@ -312,7 +312,7 @@ from bridge.hookspecs import hookimpl
 protocols.attach()
 
 if TYPE_CHECKING:
-    from bridge import fast, fft, linalg, metal, nn, random, utils
+    from bridge import fast, fft, linalg, metal, nn, optimizers, random, utils
     from bridge.core.io import load, save, save_gguf, save_safetensors, savez, savez_compressed
     from bridge.core.ops.linalg import norm as matrix_norm
 
@@ -327,7 +327,7 @@ newaxis = None
 euler_gamma = 0.5772156649015329
 
 # What is imported when it is first used: namespaces, and single names of a module.
-_NAMESPACES = ("fast", "fft", "linalg", "metal", "nn", "random", "utils")
+_NAMESPACES = ("fast", "fft", "linalg", "metal", "nn", "optimizers", "random", "utils")
 _LATER = {
     "matrix_norm": ("bridge.core.ops.linalg", "norm"),
     **{
@@ -597,6 +597,7 @@ __all__ = [
     "number",
     "ones",
     "ones_like",
+    "optimizers",
     "outer",
     "pad",
     "partition",
