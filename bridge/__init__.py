@@ -31,6 +31,7 @@ from bridge.core._native import (
     set_cache_limit,
     set_memory_limit,
 )
+from bridge.core.border import unwrap, wrap
 from bridge.core.buffers import get_array_buffer_size, set_wired_limit
 from bridge.core.devices import (
     Device,
@@ -81,6 +82,7 @@ from bridge.core.dtypes import (
     uint64,
 )
 from bridge.core.errors import (
+    BorderError,
     BridgeError,
     CopyRequired,
     DTypeError,
@@ -353,6 +355,7 @@ __all__ = [
     "ArrayAt",
     "ArrayIterator",
     "ArrayLike",
+    "BorderError",
     "BridgeError",
     "CopyRequired",
     "DTypeError",
@@ -689,6 +692,7 @@ __all__ = [
     "unique_values",
     "unsignedinteger",
     "unstack",
+    "unwrap",
     "utils",
     "value_and_grad",
     "var",
@@ -697,6 +701,7 @@ __all__ = [
     "vjp",
     "vmap",
     "where",
+    "wrap",
     "zeros",
     "zeros_like",
 ]

@@ -16,6 +16,7 @@ from typing import Any
 
 import pluggy
 
+from bridge.core.calculus import Calculus, Flat, Inside, Spec
 from bridge.core.errors import BridgeError, DTypeError, TracedError
 from bridge.core.framework import DTYPES, Door, Facts, Framework, Offer, Refusal, Source
 from bridge.core.memory import aligned_copy, over
@@ -25,17 +26,22 @@ from bridge.core.route import Route
 __all__ = [
     "DTYPES",
     "BridgeError",
+    "Calculus",
     "DTypeError",
     "Door",
     "Facts",
+    "Flat",
     "Framework",
+    "Inside",
     "Offer",
     "Receipt",
     "Refusal",
     "Route",
     "Source",
+    "Spec",
     "TracedError",
     "aligned_copy",
+    "bridge_calculus",
     "bridge_converted",
     "bridge_export",
     "bridge_frameworks",
@@ -72,6 +78,15 @@ def bridge_export(framework: Framework, source: Source, route: Route) -> Any:
     With `route.outcome` "share" no byte may be copied. With "copy" the result must be memory that nobody else has:
     `source` is fresh memory already, unless the framework's record says `copies` or the door copies by itself.
     None: the framework is not this plugin's.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def bridge_calculus(framework: Framework) -> Calculus | None:
+    """How functions of `framework` are differentiated and mapped: what `wrap` and `unwrap` need.
+
+    A plugin may leave it out: its arrays cross all the same. None: the framework is not this plugin's.
     """
     raise NotImplementedError
 

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bridge.hookspecs",),
     ("bridge.core.contract",),
     ("bridge.core.route",),
-    ("bridge.core.framework", "bridge.core.record"),
+    ("bridge.core.calculus", "bridge.core.framework", "bridge.core.record"),
     ("bridge.core.io",),
     ("bridge.core.transforms",),
     ("bridge.core.ops",),

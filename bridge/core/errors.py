@@ -7,6 +7,7 @@ from __future__ import annotations
 
 __all__ = [
     "AxisError",
+    "BorderError",
     "BridgeError",
     "CopyRequired",
     "DTypeError",
@@ -25,6 +26,10 @@ __all__ = [
 
 class BridgeError(Exception):
     """Anything that bridge refuses to do. The text says what, what came, what is wanted and how to go on."""
+
+
+class BorderError(BridgeError, TypeError):
+    """A function cannot cross into another framework or out of it: what it gives is no array, or nobody says how."""
 
 
 class CopyRequired(BridgeError, BufferError, ValueError):

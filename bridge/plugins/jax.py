@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from bridge.core.calculus import Calculus
 from bridge.core.errors import DTypeError, TracedError
 from bridge.core.framework import (
     DTYPES,
@@ -95,6 +96,15 @@ class JaxSource(Source):
 
 
 # ---------------------------------------------------------------------------------------------------------- describing
+
+
+@hookimpl
+def bridge_calculus(framework: Framework) -> Calculus | None:
+    if framework.name != "jax":
+        return None
+    from bridge.plugins import _calculus_jax
+
+    return _calculus_jax.Calculus()
 
 
 @hookimpl

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from bridge.core.calculus import Calculus
 from bridge.core.errors import DTypeError, TracedError
 from bridge.core.framework import (
     DTYPES,
@@ -94,6 +95,15 @@ def _view(tensor: Any, dtype: str) -> NDArray[Any]:
 
 
 # ---------------------------------------------------------------------------------------------------------- describing
+
+
+@hookimpl
+def bridge_calculus(framework: Framework) -> Calculus | None:
+    if framework.name != "tensorflow":
+        return None
+    from bridge.plugins import _calculus_tensorflow
+
+    return _calculus_tensorflow.Calculus()
 
 
 @hookimpl

@@ -12,6 +12,7 @@ from functools import cache, partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from bridge.core.calculus import Calculus
 from bridge.core.errors import DTypeError, TracedError
 from bridge.core.framework import DTYPES, FLOAT8, Access, Door, Facts, Framework, Offer, Refusal, Shortcut, Source
 from bridge.core.memory import NATIVE, over
@@ -72,6 +73,15 @@ def _waited_for(tensor: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------- describing
+
+
+@hookimpl
+def bridge_calculus(framework: Framework) -> Calculus | None:
+    if framework.name != "torch":
+        return None
+    from bridge.plugins import _calculus_torch
+
+    return _calculus_torch.Calculus()
 
 
 @hookimpl

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 from bridge.core import _native
@@ -11,6 +14,7 @@ from bridge.core.errors import GradientWarning, TracedError, message
 Reaction: TypeAlias = Literal["warn", "raise", "allow"]
 
 _reactions: tuple[Reaction, ...] = ("warn", "raise", "allow")
+_here = threading.local()
 _policy: dict[str, Reaction] = {"traced_export": "warn"}
 
 
@@ -33,10 +37,21 @@ def set_policy(*, traced_export: Reaction) -> None:
     _policy["traced_export"] = traced_export
 
 
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Memory handed out inside, by this thread, goes to somebody who knows how the gradient goes on."""
+    before = getattr(_here, "unwatched", False)
+    _here.unwatched = True
+    try:
+        yield
+    finally:
+        _here.unwatched = before
+
+
 def exported(name: str, what: str) -> None:
     """An array that `name` traces goes outside: called by the extension."""
     reaction = _policy["traced_export"]
-    if reaction == "allow":
+    if reaction == "allow" or getattr(_here, "unwatched", False):
         return
     text = message(
         f"bridge.{name}",
