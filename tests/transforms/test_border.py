@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,6 +18,7 @@ import torch
 
 import bridge as mx
 
+ROOT = Path(__file__).resolve().parents[2]
 FRAMEWORKS = ["torch", "jax", "tensorflow"]
 
 
@@ -368,6 +371,18 @@ def test_what_a_function_raises_comes_out():
 
 
 # ----------------------------------------------------------------------------------------------------------- the whole
+
+
+def test_model_in_three_frameworks():
+    """The example's gradients agree with those of the model in one framework after a step, and its loss falls."""
+    spec = importlib.util.spec_from_file_location("three_frameworks", ROOT / "examples" / "three_frameworks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    losses = example.train(example.mixed, 15)[0]
+    assert losses[-1] < 0.7 * losses[0]
+    assert example.difference(example.train(example.mixed, 1)[1]) < 1e-5
 
 
 def test_import_brings_no_framework():
