@@ -245,7 +245,7 @@ def test_layer_in_torch(x, w):
 
 def test_layer_in_torch_func(x, w):
     """torch.func.vmap maps a bridge function and its gradient."""
-    f, a, b = mx.unwrap("torch", model), torch.tensor(x.tolist()), torch.tensor(w.tolist())
+    f, a, b = mx.unwrap("torch", model), mx.to("torch", x, copy=True), mx.to("torch", w, copy=True)
     close(torch.func.vmap(f, (0, None))(a, b), mx.vmap(model, (0, None))(x, w))
     got = torch.func.vmap(torch.func.grad(f, 1), (0, None))(a, b)
     close(got, mx.vmap(mx.grad(model, 1), (0, None))(x, w))

@@ -144,3 +144,17 @@ def test_everything_inside_everything():
         results.append([*each, second])
     for got, want in zip(*results, strict=True):
         np.testing.assert_allclose(np.asarray(got), np.asarray(want), rtol=1e-10)
+
+
+@pytest.mark.parametrize("open_before", [False, True])
+def test_open_arrays_stay_on_the_tape(open_before: bool):
+    """An array that NumPy can write is copied for a batch that has no values yet, and differentiated all the same."""
+    x = mx.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    w = mx.from_(np.ones(3, np.float32)) if open_before else mx.ones(3)
+    view = np.asarray(w)
+    each = mx.vmap(lambda row: mx.grad(lambda w: (row * w * w).sum())(w))
+    assert each(x).tolist() == (2 * x).tolist()
+    view[0] = 5
+    assert each(x)[:, 0].tolist() == [10, 40]
+    change = mx.vmap(lambda row: mx.jvp(lambda w: (row * w).sum(), [w], [mx.ones(3)])[1][0])
+    assert change(x).tolist() == [6, 15]

@@ -512,12 +512,29 @@ void notice_export(Node* n) {
   }
 }
 
+// The same values in memory that nobody can write. Of a traced array it is an op, so that the array stays on the tape.
+static NodeRef own_copy(Node* a) {
+  NodeRef copy = fresh_copy(a);
+  if (!is_traced(a)) return copy;
+  NodeRef same(new_node(Op::identity, a->dtype, a->ndim, 1));
+  set_shape(same.get(), a->shape);
+  same->stage = 0;
+  set_edge(same.get(), 0, a);
+  Storage* own = copy->storage;
+  unsigned char* data = copy->data;
+  retain(own);
+  copy = {};
+  attach_storage(same.get(), own, data, nullptr);
+  if (!keep_history(same.get())) throw std::bad_alloc();
+  return same;
+}
+
 void separate(Node* n, const Storage* only) {
   NodeRef held = NodeRef::borrow(n);
   for (int k = 0; k < static_cast<int>(n->n_edges); ++k) {
     Node* a = n->edges[k].node;
     if (!a->storage || (only ? a->storage != only : !a->storage->open())) continue;
-    replace_operand(n, k, fresh_copy(a).get());
+    replace_operand(n, k, own_copy(a).get());
   }
 }
 
