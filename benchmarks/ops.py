@@ -23,7 +23,7 @@ TARGET = 2.0
 
 OF_ONE = """negative abs sign square sqrt reciprocal exp expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan
 sinh cosh tanh arcsinh arctanh floor ceil rint trunc isnan isinf isfinite logical_not signbit degrees radians nan_to_num
-cumsum cumprod sort argsort unique nonzero median diff sum prod mean std var max min argmax argmin all any flip
+cumsum cumprod sort argsort unique_values nonzero median diff sum prod mean std var max min argmax argmin all any flip
 count_nonzero ravel_copy astype_int32"""
 OF_TWO = """add subtract multiply divide floor_divide remainder power maximum minimum arctan2 logaddexp hypot copysign
 equal not_equal less greater logical_and logical_or isclose where concatenate stack searchsorted take mask_read
