@@ -33,7 +33,7 @@ UNARY, BINARY = OF_ONE.split(), OF_TWO.split()
 # What is spelt otherwise than `module.name(x)` or `module.name(x, y)`. `m` is bridge or numpy; the index arrays are
 # those of the module.
 SPECIAL: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
-    "ravel_copy": lambda m, v: v["square"].T + 0,
+    "ravel_copy": lambda m, v: m.reshape(v["square"].T, (-1,)),
     "astype_int32": lambda m, v: v["x"].astype(m.int32),
     "where": lambda m, v: m.where(v["mask"], v["x"], v["y"]),
     "concatenate": lambda m, v: m.concatenate([v["x"], v["y"]]),
