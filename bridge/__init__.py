@@ -31,7 +31,6 @@ from bridge.core._native import (
     set_cache_limit,
     set_memory_limit,
 )
-from bridge.core.border import unwrap, wrap
 from bridge.core.buffers import get_array_buffer_size, set_wired_limit
 from bridge.core.devices import (
     Device,
@@ -207,6 +206,7 @@ from bridge.core.ops.exponential import (
     sigmoid,
     sqrt,
 )
+from bridge.core.ops.gradient import stop_gradient
 from bridge.core.ops.index import astype
 from bridge.core.ops.misc import bartlett, blackman, hamming, hanning, meshgrid, nan_to_num, pad
 from bridge.core.ops.neighbours import nextafter
@@ -295,28 +295,18 @@ from bridge.core.ops.trigonometric import (
 )
 from bridge.core.ops.types import ArrayLike
 from bridge.core.printing import PrintOptions, get_printoptions, printoptions, set_printoptions
-from bridge.core.transforms import (
-    checkpoint,
-    compile,
-    custom_function,
-    disable_compile,
-    enable_compile,
-    grad,
-    jvp,
-    set_policy,
-    stop_gradient,
-    value_and_grad,
-    vjp,
-    vmap,
-)
 from bridge.hookspecs import hookimpl
 
 protocols.attach()
 
 if TYPE_CHECKING:
     from bridge import fast, fft, linalg, metal, nn, optimizers, random, utils
+    from bridge.core.border import unwrap, wrap
     from bridge.core.io import load, save, save_gguf, save_safetensors, savez, savez_compressed
     from bridge.core.ops.linalg import norm as matrix_norm
+    from bridge.core.transforms import custom_function, grad, jvp, set_policy, value_and_grad, vjp, vmap
+    from bridge.core.transforms.checkpoint import checkpoint
+    from bridge.core.transforms.compile import compile, disable_compile, enable_compile
 
 __version__ = "0.1.0"
 
@@ -333,8 +323,14 @@ _NAMESPACES = ("fast", "fft", "linalg", "metal", "nn", "optimizers", "random", "
 _LATER = {
     "matrix_norm": ("bridge.core.ops.linalg", "norm"),
     **{
-        name: ("bridge.core.io", name)
-        for name in ("load", "save", "save_gguf", "save_safetensors", "savez", "savez_compressed")
+        name: (f"bridge.core.{module}", name)
+        for module, names in (
+            ("border", ("unwrap", "wrap")),
+            ("io", ("load", "save", "save_gguf", "save_safetensors", "savez", "savez_compressed")),
+            ("transforms", ("checkpoint", "compile", "custom_function", "disable_compile", "enable_compile")),
+            ("transforms", ("grad", "jvp", "set_policy", "value_and_grad", "vjp", "vmap")),
+        )
+        for name in names
     },
 }
 

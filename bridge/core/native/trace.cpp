@@ -490,6 +490,15 @@ void refuse_values(const Node* n) {
                                        : "return it from the function"));
 }
 
+// Gives the bytes of a fresh copy to n, which alone has them then.
+static void hand_over(NodeRef copy, Node* n) {
+  Storage* own = copy->storage;
+  unsigned char* data = copy->data;
+  retain(own);
+  copy = {};
+  attach_storage(n, own, data, nullptr);
+}
+
 void notice_export(Node* n) {
   NodeRef held = NodeRef::borrow(n);
   const Trace* seen_by = watching(n);
@@ -499,12 +508,8 @@ void notice_export(Node* n) {
   for (const NodeRef& input : seen_by->inputs) is_input = is_input || input.get() == n;
   if (is_input && n->storage->n_nodes > 1 && !n->storage->leased()) {
     NodeRef copy = fresh_copy(n);
-    Storage* own = copy->storage;
-    unsigned char* data = copy->data;
-    retain(own);
-    copy = {};  // so that one array alone has the storage
     drop_storage(n);
-    attach_storage(n, own, data, nullptr);
+    hand_over(std::move(copy), n);
   }
   if (export_hook) {
     std::string what = describe(n);
@@ -520,11 +525,7 @@ static NodeRef own_copy(Node* a) {
   set_shape(same.get(), a->shape);
   same->stage = 0;
   set_edge(same.get(), 0, a);
-  Storage* own = copy->storage;
-  unsigned char* data = copy->data;
-  retain(own);
-  copy = {};
-  attach_storage(same.get(), own, data, nullptr);
+  hand_over(std::move(copy), same.get());
   if (!keep_history(same.get())) throw std::bad_alloc();
   return same;
 }

@@ -13,15 +13,14 @@ from typing import Any, TypeAlias
 from bridge.core import _native
 from bridge.core._native import array
 from bridge.core.dtypes import INEXACT
-from bridge.core.errors import message
 from bridge.core.ops.create import zeros_like
 from bridge.core.ops.declare import Declaration
 from bridge.core.ops.reduce import sum as total
 from bridge.core.ops.shape import broadcast_to, reshape
 from bridge.core.transforms.backward import backward_step, pull_back
 from bridge.core.transforms.nest import arrays_of
-from bridge.core.transforms.reverse import ArgumentError, in_dtype, results_of
-from bridge.core.transforms.tape import Parts, Tape, Trace, declared, describe
+from bridge.core.transforms.reverse import check_changes, in_dtype, results_of
+from bridge.core.transforms.tape import Parts, Tape, Trace, declared
 
 Tangents: TypeAlias = "tuple[Any, ...]"  # one an operand: an array, Parts, or None
 Step: TypeAlias = Callable[[Tangents, array, tuple[array, ...], dict[str, Any]], Any]
@@ -41,24 +40,7 @@ def jvp(
     """
     inputs = arrays_of(list(primals), "bridge.jvp", "primals")
     changes = arrays_of(list(tangents), "bridge.jvp", "tangents")
-    if len(inputs) != len(changes):
-        raise ArgumentError(
-            message(
-                "bridge.jvp",
-                "there must be one tangent for every primal.",
-                got=f"{len(changes)} tangents for {len(inputs)} primals",
-            )
-        )
-    for k, (one, t) in enumerate(zip(inputs, changes, strict=True)):
-        if one.shape != t.shape:
-            raise ArgumentError(
-                message(
-                    "bridge.jvp",
-                    f"tangent {k} has another shape than the primal.",
-                    got=describe(t),
-                    want=describe(one),
-                )
-            )
+    check_changes("bridge.jvp", "tangent", changes, "primal", inputs)
     with Trace("jvp") as trace:
         fresh = trace.inputs(inputs)
         results = results_of("jvp", fun(*fresh))

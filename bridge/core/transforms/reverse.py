@@ -56,6 +56,23 @@ def grad(
     return gradient
 
 
+def check_changes(tag: str, change: str, changes: Sequence[array], of: str, arrays: Sequence[array]) -> None:
+    """Raise ArgumentError unless there is one tangent or cotangent for every array, of its shape."""
+    if len(arrays) != len(changes):
+        raise ArgumentError(
+            message(
+                tag,
+                f"there must be one {change} for every {of}.",
+                got=f"{len(changes)} {change}s for {len(arrays)} {of}s",
+            )
+        )
+    for k, (one, g) in enumerate(zip(arrays, changes, strict=True)):
+        if one.shape != g.shape:
+            raise ArgumentError(
+                message(tag, f"{change} {k} has another shape than the {of}.", got=describe(g), want=describe(one))
+            )
+
+
 def vjp(
     fun: Callable[..., Any], primals: Sequence[array], cotangents: Sequence[array]
 ) -> tuple[list[array], list[array]]:
@@ -73,24 +90,7 @@ def vjp(
     with Trace("vjp") as trace:
         fresh = trace.inputs(inputs)
         results = results_of("vjp", fun(*fresh))
-        if len(results) != len(changes):
-            raise ArgumentError(
-                message(
-                    "bridge.vjp",
-                    "there must be one cotangent for every result.",
-                    got=f"{len(changes)} cotangents for {len(results)} results",
-                )
-            )
-        for k, (one, g) in enumerate(zip(results, changes, strict=True)):
-            if one.shape != g.shape:
-                raise ArgumentError(
-                    message(
-                        "bridge.vjp",
-                        f"cotangent {k} has another shape than the result.",
-                        got=describe(g),
-                        want=describe(one),
-                    )
-                )
+        check_changes("bridge.vjp", "cotangent", changes, "result", results)
         made = pull_back(
             trace.tape(results), [in_dtype(g, one) for g, one in zip(changes, results, strict=True)], "vjp"
         )
